@@ -1,0 +1,145 @@
+// The architecture: the places where a position can enter attention, one concept each, and their disjunction.
+#pragma once
+
+#include <posenc/error.hpp>      // index_t, problem
+#include <posenc/positions.hpp>  // position_t, positions
+#include <posenc/scalar.hpp>     // compute_t
+#include <posenc/score_tile.hpp>
+#include <posenc/view.hpp>  // token_view, head_view
+
+#include <concepts>
+#include <span>
+
+namespace posenc::inline POSENC_ISA {
+
+// For a query at position p and a key at position r, one head computes
+//
+//     softmax over r of ( scale * <q_p, k_r> + bias(p, r) ) v_r
+//
+// An encoding is a value that offers any of the hooks below, all of them `const noexcept` and safe to call
+// concurrently:
+//
+//     place          hook                                                             concept
+//     embedding      add_to(token_view<S>, positions)                                 embedding_encoding
+//     query and key  apply_to_queries(head_view<S>, positions), apply_to_keys(same)   query_key_encoding
+//     score          bias(head, distance)                                             relative_bias
+//                    bias(head, query_position, key_position)                         pairwise_bias
+//                    add_to_scores(score_tile<T>)                                     tile_bias
+//
+// The three spellings of the score hook are one hook: the shorter ones are lifted to a tile (hooks.hpp). A hook that a
+// type lacks costs nothing. A hook that a type almost has does not compile where it would have been used
+// (near_misses.hpp).
+
+// clang-format off
+
+/// Adds to embeddings: x_p += e(p).
+template <class E, class S>
+concept embedding_encoding = requires(const E& e, token_view<S> x, const positions& p) {
+  { e.add_to(x, p) } noexcept -> std::same_as<void>;
+};
+
+/// The same at real-valued positions.
+template <class E, class S>
+concept real_embedding_encoding = requires(const E& e, token_view<S> x, const real_positions& p) {
+  { e.add_to(x, p) } noexcept -> std::same_as<void>;
+};
+
+/// Transforms queries and keys, in place: q_p = R(p) q_p, k_r = R(r) k_r.
+template <class E, class S>
+concept query_key_encoding = requires(const E& e, head_view<S> x, const positions& p) {
+  { e.apply_to_queries(x, p) } noexcept -> std::same_as<void>;
+  { e.apply_to_keys(x, p) } noexcept -> std::same_as<void>;
+};
+
+/// The same at real-valued positions.
+template <class E, class S>
+concept real_query_key_encoding = requires(const E& e, head_view<S> x, const real_positions& p) {
+  { e.apply_to_queries(x, p) } noexcept -> std::same_as<void>;
+  { e.apply_to_keys(x, p) } noexcept -> std::same_as<void>;
+};
+
+namespace detail {
+
+// The parameters of a `bias` that can be named (neither overloaded nor a template): {index_t, positions...} exactly,
+// because a float for a distance or an int for a head would convert in silence.
+template <class F>
+constexpr bool has_bias_parameters = false;
+template <class R, class C, class... P>
+constexpr bool has_bias_parameters<R (C::*)(index_t, P...) const noexcept> = (std::same_as<P, position_t> && ...);
+template <class R, class... P>
+constexpr bool has_bias_parameters<R (*)(index_t, P...) noexcept> = (std::same_as<P, position_t> && ...);
+
+template <class E>
+consteval bool bias_is_spelled_right() {
+  if constexpr (requires { &E::bias; }) return has_bias_parameters<decltype(&E::bias)>;
+  return true;
+}
+
+template <class E, class T>
+concept bias_of_two = requires(const E& e, index_t head, position_t distance) {
+  { e.bias(head, distance) } noexcept -> std::convertible_to<T>;
+};
+template <class E, class T>
+concept bias_of_three = requires(const E& e, index_t head, position_t query, position_t key) {
+  { e.bias(head, query, key) } noexcept -> std::convertible_to<T>;
+};
+
+}  // namespace detail
+
+// clang-format on
+
+/// Adds a bias that depends on the head and on the distance from query to key (query minus key) alone.
+template <class E, class T>
+concept relative_bias = detail::bias_of_two<E, T> && !detail::bias_of_three<E, T> && detail::bias_is_spelled_right<E>();
+
+/// Adds a bias that depends on the head and on both positions.
+template <class E, class T>
+concept pairwise_bias = detail::bias_of_three<E, T> && !detail::bias_of_two<E, T> && detail::bias_is_spelled_right<E>();
+
+// clang-format off
+/// Adds to a tile of scores itself; the only form that may look at queries, keys and scores.
+template <class E, class T>
+concept tile_bias = requires(const E& e, const score_tile<T>& tile) {
+  { e.add_to_scores(tile) } noexcept -> std::same_as<void>;
+};
+// clang-format on
+
+/// Acts on scores, in exactly one of the three spellings.
+template <class E, class T>
+concept score_encoding = (relative_bias<E, T> || pairwise_bias<E, T>) != tile_bias<E, T>;
+
+/// Nothing: attention without positions, and the unit of `combine`.
+struct no_encoding {};
+
+/// Acts at one of the places at least, for elements of type S.
+template <class E, class S = float>
+concept positional_encoding = std::same_as<E, no_encoding> || embedding_encoding<E, S> || query_key_encoding<E, S> ||
+    score_encoding<E, compute_t<S>>;
+
+// ---- Checks ----
+
+// Optional members of an encoding, each returning what is wrong before anything is written:
+//
+//     problem check_add(const embedding_shape&, const positions&) const noexcept
+//     problem check_rotate(const head_shape&, const positions&) const noexcept
+//     problem check_scores(const score_shape&, const positions& queries, const positions& keys) const noexcept
+
+// ---- Adjoints, for training ----
+
+// Optional members of an encoding that has parameters or reads content. `parameters()` gives them as one span, and
+// every gradient is a span of the same length and order, so that a worker's share is an array that adds up. All
+// accumulate.
+//
+//     std::span<P> parameters() noexcept, std::span<const P> parameters() const noexcept
+//     void add_to_backward(token_view<const S> upstream, const positions&, std::span<T> parameter_gradients) const
+//     noexcept void apply_to_queries_backward(head_view<const S> x, head_view<S> gradients, const positions&,
+//     std::span<T>) const noexcept void apply_to_keys_backward(the same)                   gradients: in dL/d(output),
+//     out dL/dx void bias_backward(index_t head, position_t first_distance, std::span<const T> sums, std::span<T>)
+//     const noexcept
+//                                                             sums[i]: of dL/dscore over the pairs at first_distance +
+//                                                             i
+//     void bias_backward(index_t head, position_t query, position_t key, T gradient, std::span<T>) const noexcept
+//     void add_to_scores_backward(const score_tile<T>& before, const score_gradients<T>&) const noexcept
+//                                                             before: one tile of all keys, as the encoding found it
+
+}  // namespace posenc::inline POSENC_ISA

@@ -1,0 +1,156 @@
+// What is wrong with an argument, as a value, and the one cold function that raises it.
+#pragma once
+
+#include <posenc/isa.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <type_traits>
+
+#if defined(__cpp_exceptions)
+#include <stdexcept>
+#endif
+
+namespace posenc::inline POSENC_ISA {
+
+/// Sizes, counts and strides, in elements. Signed, so that differences are what they say.
+using index_t = std::ptrdiff_t;
+
+/// A finding of a check: operation, argument, value and rule, or nothing at all.
+///
+///     if (const problem wrong = check_add(encoding, x, ids)) report(wrong.message());
+///
+/// A value without allocation, so that checks are `noexcept` and work without exceptions. The texts are string
+/// literals.
+class [[nodiscard]] problem {
+ public:
+  enum class kind : unsigned char { none, invalid_argument, out_of_range };
+
+  /// Nothing is wrong.
+  constexpr problem() noexcept = default;
+
+  /// `operation: argument is value, expected rule`. A '#' in the rule stands for `limit`.
+  template <class V>
+  requires std::is_arithmetic_v<V>
+  static constexpr problem invalid(const char* operation, const char* argument, V value, const char* rule,
+                                   std::int64_t limit = 0) noexcept {
+    return problem{kind::invalid_argument, operation, argument, value, rule, limit};
+  }
+  /// The same for a value that would be fine in a smaller range: a position beyond a table, say.
+  template <class V>
+  requires std::is_arithmetic_v<V>
+  static constexpr problem out_of_range(const char* operation, const char* argument, V value, const char* rule,
+                                        std::int64_t limit = 0) noexcept {
+    return problem{kind::out_of_range, operation, argument, value, rule, limit};
+  }
+
+  /// The same finding about element `index` of the argument: `positions[7] is 512`.
+  constexpr problem at(index_t index) const noexcept {
+    problem located = *this;
+    located.index_ = index;
+    return located;
+  }
+  /// The same finding, reported by a caller that has a name of its own.
+  constexpr problem in(const char* operation) const noexcept {
+    problem renamed = *this;
+    renamed.operation_ = operation;
+    return renamed;
+  }
+
+  /// True if something is wrong.
+  constexpr explicit operator bool() const noexcept { return kind_ != kind::none; }
+  constexpr kind what() const noexcept { return kind_; }
+  constexpr const char* operation() const noexcept { return operation_; }
+  constexpr const char* argument() const noexcept { return argument_; }
+
+  /// "learned: positions[3] is 512, expected at most 511". Allocates.
+  std::string message() const {
+    if (!*this) return {};
+    std::string text = std::string(operation_) + ": " + argument_;
+    if (index_ >= 0) text += "[" + std::to_string(index_) + "]";
+    text += " is " + value_text() + ", expected ";
+    for (const char* c = rule_; *c != '\0'; ++c) *c == '#' ? text += std::to_string(limit_) : text += *c;
+    return text;
+  }
+
+ private:
+  template <class V>
+  constexpr problem(kind k, const char* operation, const char* argument, V value, const char* rule,
+                    std::int64_t limit) noexcept
+      : operation_(operation), argument_(argument), rule_(rule), limit_(limit), kind_(k) {
+    if constexpr (std::is_floating_point_v<V>) {
+      real_ = static_cast<double>(value);
+      is_real_ = true;
+    } else {
+      integer_ = static_cast<std::int64_t>(value);
+    }
+  }
+
+  std::string value_text() const {
+    if (!is_real_) return std::to_string(integer_);
+    char digits[32];
+    std::snprintf(digits, sizeof digits, "%.9g", real_);
+    return digits;
+  }
+
+  const char* operation_ = "";
+  const char* argument_ = "";
+  const char* rule_ = "";
+  std::int64_t limit_ = 0;
+  std::int64_t integer_ = 0;
+  double real_ = 0;
+  index_t index_ = -1;
+  bool is_real_ = false;
+  kind kind_ = kind::none;
+};
+
+/// Receives the message of an error where exceptions are off; may not return to posenc, which aborts after it.
+using error_handler = void (*)(const char* message);
+
+namespace detail {
+inline error_handler& current_error_handler() noexcept {
+  static error_handler handler = [](const char* message) { std::fprintf(stderr, "posenc: %s\n", message); };
+  return handler;
+}
+}  // namespace detail
+
+/// Replaces what happens before the abort when exceptions are off (default: the message on stderr). Returns the former
+/// handler. Not synchronised: call it once, before threads start.
+inline error_handler set_error_handler(error_handler handler) noexcept {
+  const error_handler former = detail::current_error_handler();
+  detail::current_error_handler() = handler;
+  return former;
+}
+
+/// Throws std::out_of_range or std::invalid_argument with the message; without exceptions, calls the handler and
+/// aborts.
+#if defined(__GNUC__)
+[[gnu::cold, gnu::noinline]]
+#endif
+[[noreturn]] inline void
+raise(const problem& wrong) {
+#if defined(__cpp_exceptions)
+  if (wrong.what() == problem::kind::out_of_range) throw std::out_of_range(wrong.message());
+  throw std::invalid_argument(wrong.message());
+#else
+  detail::current_error_handler()(wrong.message().c_str());
+  std::abort();
+#endif
+}
+
+/// Raises what a check has found, if anything.
+inline void raise_if(const problem& wrong) {
+  if (wrong) raise(wrong);
+}
+
+/// Raises "operation: argument is value, expected rule" unless the condition holds.
+template <class V>
+void require(bool condition, const char* operation, const char* argument, V value, const char* rule,
+             std::int64_t limit = 0) {
+  if (!condition) raise(problem::invalid(operation, argument, value, rule, limit));
+}
+
+}  // namespace posenc::inline POSENC_ISA

@@ -1,0 +1,182 @@
+// Where tokens stand: a start and a count, a list of ids, several axes, or real coordinates.
+#pragma once
+
+#include <posenc/error.hpp>
+
+#include <algorithm>
+#include <concepts>
+#include <cstdint>
+#include <limits>
+#include <ranges>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+namespace posenc::inline POSENC_ISA {
+
+/// A position, or a distance between two (query minus key). 32 bits, because 64-bit differences do not vectorise on
+/// AVX2.
+using position_t = std::int32_t;
+
+/// Integer positions of a row of tokens. Never owns: a list of ids must outlive it, as with std::span.
+///
+///     positions(past, num_tokens)     past, past + 1, ...
+///     positions(ids)                  any ids: unsorted, repeated, negative
+///     positions(ids, 3)               three axes, [axis, token]: all times, then all rows, then all columns
+class positions {
+ public:
+  constexpr positions() noexcept = default;
+
+  /// Consecutive from `start`. The start is 64-bit so that what leaves 32 bits is reported, not wrapped.
+  constexpr positions(std::int64_t start, index_t num_tokens) noexcept : start_(start), count_(num_tokens) {}
+
+  /// Any ids, a contiguous range of position_t; `num_axes` lists of equal length, one after the other.
+  template <std::ranges::contiguous_range R>
+  requires(std::ranges::sized_range<R>&& std::same_as<std::ranges::range_value_t<R>, position_t> &&
+           !std::same_as<std::remove_cvref_t<R>, positions>) constexpr positions(const R& ids, index_t num_axes = 1)
+      : ids_(std::ranges::data(ids)),
+        count_(static_cast<index_t>(std::ranges::size(ids)) / (num_axes > 0 ? num_axes : 1)),
+        axes_(num_axes) {
+    require(num_axes >= 1, "positions", "num_axes", num_axes, "at least 1");
+    require(count_ * num_axes == static_cast<index_t>(std::ranges::size(ids)), "positions", "number of ids",
+            std::ranges::size(ids), "a multiple of num_axes, #", num_axes);
+  }
+
+  constexpr index_t size() const noexcept { return count_; }  // tokens
+  constexpr index_t num_axes() const noexcept { return axes_; }
+  /// Whether they were declared as a range. A list is never taken for one, whatever its ends say.
+  constexpr bool consecutive() const noexcept { return ids_ == nullptr; }
+
+  constexpr position_t operator[](index_t token) const noexcept {
+    return ids_ != nullptr ? ids_[token] : static_cast<position_t>(start_ + token);
+  }
+  /// On one axis; positions of one axis are the same on all.
+  constexpr position_t at(index_t axis, index_t token) const noexcept {
+    return ids_ != nullptr && axes_ > 1 ? ids_[axis * count_ + token] : (*this)[token];
+  }
+
+  /// The positions of tokens [first, first + num_tokens), one axis only.
+  constexpr positions tokens(index_t first, index_t num_tokens) const noexcept {
+    positions part = *this;
+    if (ids_ != nullptr)
+      part.ids_ += first;
+    else
+      part.start_ += first;
+    part.count_ = num_tokens;
+    return part;
+  }
+
+  /// Least and largest position, as 64-bit numbers; {0, -1} if there is none.
+  struct bounds_t {
+    std::int64_t least, largest;
+  };
+  constexpr bounds_t bounds() const noexcept {
+    if (count_ <= 0) return {0, -1};
+    if (ids_ == nullptr) return {start_, start_ + (count_ - 1)};
+    const auto [least, largest] = std::minmax_element(ids_, ids_ + count_ * axes_);
+    return {*least, *largest};
+  }
+
+ private:
+  const position_t* ids_ = nullptr;  // [axes_, count_]; null for a range
+  std::int64_t start_ = 0;
+  index_t count_ = 0;
+  index_t axes_ = 1;
+};
+
+/// Real-valued positions: diffusion timesteps, interpolated positions, grid coordinates in [-1, 1]. Never owns.
+class real_positions {
+ public:
+  constexpr real_positions() noexcept = default;
+
+  /// A contiguous range of double; `num_axes` lists of equal length, one after the other.
+  template <std::ranges::contiguous_range R>
+  requires(std::ranges::sized_range<R>&& std::same_as<std::ranges::range_value_t<R>, double> &&
+           !std::same_as<std::remove_cvref_t<R>, real_positions>) constexpr real_positions(const R& values,
+                                                                                           index_t num_axes = 1)
+      : values_(std::ranges::data(values)),
+        count_(static_cast<index_t>(std::ranges::size(values)) / (num_axes > 0 ? num_axes : 1)),
+        axes_(num_axes) {
+    require(num_axes >= 1, "real_positions", "num_axes", num_axes, "at least 1");
+    require(count_ * num_axes == static_cast<index_t>(std::ranges::size(values)), "real_positions", "number of values",
+            std::ranges::size(values), "a multiple of num_axes, #", num_axes);
+  }
+
+  constexpr index_t size() const noexcept { return count_; }
+  constexpr index_t num_axes() const noexcept { return axes_; }
+  constexpr double operator[](index_t token) const noexcept { return values_[token]; }
+  constexpr double at(index_t axis, index_t token) const noexcept {
+    return values_[(axes_ > 1 ? axis * count_ : 0) + token];
+  }
+
+ private:
+  const double* values_ = nullptr;  // [axes_, count_]
+  index_t count_ = 0;
+  index_t axes_ = 1;
+};
+
+/// Either kind of positions.
+template <class P>
+concept token_positions = std::same_as<P, positions> || std::same_as<P, real_positions>;
+
+/// What is wrong with `p` for `num_tokens` tokens and an encoding of `num_axes` axes, if anything.
+inline problem check_positions(const char* operation, const positions& p, index_t num_tokens,
+                               index_t num_axes = 1) noexcept {
+  if (p.size() != num_tokens)
+    return problem::invalid(operation, "number of positions", p.size(), "#, one for each token", num_tokens);
+  if (p.num_axes() != 1 && p.num_axes() != num_axes) {
+    return problem::invalid(operation, "number of axes of the positions", p.num_axes(), "1 or #", num_axes);
+  }
+  if (p.consecutive() && p.size() > 0) {
+    const auto [least, largest] = p.bounds();
+    if (least < std::numeric_limits<position_t>::min())
+      return problem::out_of_range(operation, "first position", least, "at least -2^31");
+    if (largest > std::numeric_limits<position_t>::max())
+      return problem::out_of_range(operation, "last position", largest, "below 2^31");
+  }
+  return {};
+}
+
+inline problem check_positions(const char* operation, const real_positions& p, index_t num_tokens,
+                               index_t num_axes = 1) noexcept {
+  if (p.size() != num_tokens)
+    return problem::invalid(operation, "number of positions", p.size(), "#, one for each token", num_tokens);
+  if (p.num_axes() != 1 && p.num_axes() != num_axes) {
+    return problem::invalid(operation, "number of axes of the positions", p.num_axes(), "1 or #", num_axes);
+  }
+  return {};
+}
+
+/// What is wrong with the distances between queries and keys, if anything: they must fit 32 bits as well.
+inline problem check_distances(const char* operation, const positions& queries, const positions& keys) noexcept {
+  if (queries.size() <= 0 || keys.size() <= 0) return {};
+  const auto q = queries.bounds();
+  const auto k = keys.bounds();
+  const std::int64_t largest = q.largest - k.least;
+  const std::int64_t least = q.least - k.largest;
+  constexpr std::int64_t limit = std::numeric_limits<position_t>::max();
+  if (largest > limit)
+    return problem::out_of_range(operation, "distance from query to key", largest, "less than 2^31 in size");
+  if (least < -limit)
+    return problem::out_of_range(operation, "distance from query to key", least, "less than 2^31 in size");
+  return {};
+}
+
+/// Positions of one padded row: tokens count up from 0, whatever the padding before them.
+///
+///     mask [0, 0, 1, 1, 1] gives [0, 0, 0, 1, 2]
+///
+/// A padded token gets the position of the token before it (0 at the front), which is valid everywhere and attended by
+/// no one once the mask is given to `attend` too. `mask` is any range of numbers; zero means padding.
+template <std::ranges::input_range R>
+std::vector<position_t> positions_from_mask(const R& mask) {
+  std::vector<position_t> ids;
+  position_t seen = 0;
+  for (const auto& token : mask) {
+    if (static_cast<bool>(token)) ++seen;
+    ids.push_back(seen > 0 ? seen - 1 : 0);
+  }
+  return ids;
+}
+
+}  // namespace posenc::inline POSENC_ISA
