@@ -111,6 +111,18 @@ concept score_encoding = (relative_bias<E, T> || pairwise_bias<E, T>) != tile_bi
 /// Nothing: attention without positions, and the unit of `combine`.
 struct no_encoding {};
 
+/// Has nothing to add to embeddings at positions of kind P, or can.
+template <class E, class S, class P>
+concept adds_at = !embedding_encoding<E, S> || requires(const E& e, token_view<S> x, const P& p) {
+  e.add_to(x, p);
+};
+
+/// Leaves queries and keys alone at positions of kind P, or can transform them.
+template <class E, class S, class P>
+concept transforms_at = !query_key_encoding<E, S> || requires(const E& e, head_view<S> x, const P& p) {
+  e.apply_to_queries(x, p);
+};
+
 /// Acts at one of the places at least, for elements of type S.
 template <class E, class S = float>
 concept positional_encoding = std::same_as<E, no_encoding> || embedding_encoding<E, S> || query_key_encoding<E, S> ||

@@ -60,6 +60,13 @@ class [[nodiscard]] problem {
     return renamed;
   }
 
+  /// The same finding about one of several arguments of a kind: "attend: queries: number of positions is 3, ...".
+  constexpr problem of(const char* owner) const noexcept {
+    problem owned = *this;
+    owned.owner_ = owner;
+    return owned;
+  }
+
   /// True if something is wrong.
   constexpr explicit operator bool() const noexcept { return kind_ != kind::none; }
   constexpr kind what() const noexcept { return kind_; }
@@ -69,9 +76,12 @@ class [[nodiscard]] problem {
   /// "learned: positions[3] is 512, expected at most 511". Allocates.
   std::string message() const {
     if (!*this) return {};
-    std::string text = std::string(operation_) + ": " + argument_;
-    if (index_ >= 0) text += "[" + std::to_string(index_) + "]";
-    text += " is " + value_text() + ", expected ";
+    std::string text = std::string(operation_) + ": ";
+    if (owner_ != nullptr) text += std::string(owner_) + ": ";
+    text += argument_;
+    // Appended piece by piece: GCC 12 warns of an overlap (-Wrestrict) inside "literal" + string.
+    if (index_ >= 0) text.append("[").append(std::to_string(index_)).append("]");
+    text.append(" is ").append(value_text()).append(", expected ");
     for (const char* c = rule_; *c != '\0'; ++c) *c == '#' ? text += std::to_string(limit_) : text += *c;
     return text;
   }
@@ -97,6 +107,7 @@ class [[nodiscard]] problem {
   }
 
   const char* operation_ = "";
+  const char* owner_ = nullptr;
   const char* argument_ = "";
   const char* rule_ = "";
   std::int64_t limit_ = 0;

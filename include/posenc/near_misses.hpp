@@ -48,17 +48,23 @@ POSENC_NAMES_(check_scores)
 template <class E>
 concept composite = requires { typename E::parts; };
 
-template <class E>
+template <class E, class S>
 concept has_check_add = requires(const E& e, const embedding_shape& shape, const positions& p) {
   { e.check_add(shape, p) } noexcept -> std::same_as<problem>;
+} || requires(const E& e, const embedding_shape& shape, const positions& p) {
+  { e.template check_add<S>(shape, p) } noexcept -> std::same_as<problem>;
 };
-template <class E>
+template <class E, class S>
 concept has_check_rotate = requires(const E& e, const head_shape& shape, const positions& p) {
   { e.check_rotate(shape, p) } noexcept -> std::same_as<problem>;
+} || requires(const E& e, const head_shape& shape, const positions& p) {
+  { e.template check_rotate<S>(shape, p) } noexcept -> std::same_as<problem>;
 };
-template <class E>
+template <class E, class S>
 concept has_check_scores = requires(const E& e, const score_shape& shape, const positions& p) {
   { e.check_scores(shape, p, p) } noexcept -> std::same_as<problem>;
+} || requires(const E& e, const score_shape& shape, const positions& p) {
+  { e.template check_scores<S>(shape, p, p) } noexcept -> std::same_as<problem>;
 };
 template <class E, class T>
 concept has_fill_bias = requires(const E& e, index_t head, position_t first, index_t count, T* out) {
@@ -88,7 +94,7 @@ struct embedding_hook_of {
                 "posenc: this encoding has a member add_to that cannot be called for this element type; it must read "
                 "void add_to(token_view<S> x, const positions& p) const noexcept");
   static_assert(
-      !names_check_add<E>() || has_check_add<E>,
+      !names_check_add<E>() || has_check_add<E, S>,
       "posenc: check_add must read problem check_add(const embedding_shape&, const positions&) const noexcept");
 };
 
@@ -100,7 +106,7 @@ struct query_key_hooks_of {
       "this element type: void apply_to_queries(head_view<S> x, const positions& p) const noexcept, and the same "
       "for apply_to_keys");
   static_assert(
-      !names_check_rotate<E>() || has_check_rotate<E>,
+      !names_check_rotate<E>() || has_check_rotate<E, S>,
       "posenc: check_rotate must read problem check_rotate(const head_shape&, const positions&) const noexcept");
 };
 
@@ -130,7 +136,7 @@ struct score_hook_of {
   static_assert(!names_reads_content<E>() || has_reads_content<E>,
                 "posenc: reads_content must read bool reads_content() const noexcept");
   static_assert(
-      !names_check_scores<E>() || has_check_scores<E>,
+      !names_check_scores<E>() || has_check_scores<E, T>,
       "posenc: check_scores must read problem check_scores(const score_shape&, const positions& queries, const "
       "positions& keys) const noexcept");
 };

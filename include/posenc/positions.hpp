@@ -119,6 +119,18 @@ class real_positions {
 template <class P>
 concept token_positions = std::same_as<P, positions> || std::same_as<P, real_positions>;
 
+/// Whatever stands for positions in a call: positions themselves, or a contiguous range of ids or of real coordinates.
+template <class P>
+concept position_source = std::convertible_to<const P&, positions> || std::convertible_to<const P&, real_positions>;
+
+template <position_source P>
+constexpr auto as_positions(const P& p) {
+  if constexpr (std::convertible_to<const P&, positions>)
+    return static_cast<positions>(p);
+  else
+    return static_cast<real_positions>(p);
+}
+
 /// What is wrong with `p` for `num_tokens` tokens and an encoding of `num_axes` axes, if anything.
 inline problem check_positions(const char* operation, const positions& p, index_t num_tokens,
                                index_t num_axes = 1) noexcept {

@@ -119,18 +119,20 @@ struct storage<S> {
   static S narrow(float value) noexcept { return S(value); }
 };
 
+/// What arithmetic on elements of type S is done in: double for double, float for everything narrower.
+template <class S>
+using compute_t = std::conditional_t<std::same_as<std::remove_const_t<S>, double>, double, float>;
+
+// clang-format off
+
 /// An element type that the library reads and writes: float, double, bf16, f16, and whatever has a `storage`.
 template <class S>
 concept scalar = std::is_trivially_copyable_v<S> && requires(S stored) {
-  { storage<S>::widen(stored) }
-  noexcept->real;
-  { storage<S>::narrow(storage<S>::widen(stored)) }
-  noexcept->std::same_as<S>;
+  { storage<S>::widen(stored) } noexcept -> std::same_as<compute_t<S>>;
+  { storage<S>::narrow(storage<S>::widen(stored)) } noexcept -> std::same_as<S>;
 };
 
-/// What arithmetic on elements of type S is done in: double for double, float for everything narrower.
-template <class S>
-using compute_t = decltype(storage<std::remove_const_t<S>>::widen(std::declval<std::remove_const_t<S>>()));
+// clang-format on
 
 /// An element in the type that the arithmetic is done in.
 template <real T, scalar S>

@@ -71,4 +71,12 @@ struct score_shape {
   index_t first_head = 0;  // of the whole model
 };
 
+/// What is wrong with the heads of a call for an encoding that has parameters for `num_heads`, if anything.
+inline problem check_heads(const score_shape& shape, index_t num_heads) noexcept {
+  const index_t end = shape.first_head + shape.num_heads;
+  if (end <= num_heads) return {};
+  return problem::invalid("attend", shape.first_head > 0 ? "first_head + num_heads" : "num_heads", end,
+                          "at most #, the heads of the encoding", num_heads);
+}
+
 }  // namespace posenc::inline POSENC_ISA

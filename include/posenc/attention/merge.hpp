@@ -1,0 +1,98 @@
+// Attention over parts of the keys, put together: split decoding, ring attention, remapped positions.
+#pragma once
+
+#include <posenc/attention/options.hpp>
+#include <posenc/view.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <span>
+
+namespace posenc::inline POSENC_ISA {
+
+/// What `attend` gave for some of the keys, without sinks.
+template <element S>
+struct partial_attention {
+  head_view<const S> out;      // [num_queries, num_heads, value_dim]
+  lse_view<compute_t<S>> lse;  // [num_queries, num_heads]
+};
+
+template <real T>
+struct merge_options {
+  std::span<const T> sinks{};  // [num_heads]; they join here, once
+  lse_view<T> lse{};           // of all the keys and the sinks
+};
+
+/// What would be wrong with `merge(parts, out, options)`, if anything.
+template <element S, element O>
+problem check_merge(std::span<const partial_attention<S>> parts, head_view<O> out,
+                    const merge_options<compute_t<S>>& options = {}) noexcept {
+  if (parts.empty()) return problem::invalid("merge", "number of parts", 0, "at least 1");
+  for (index_t i = 0; i < std::ssize(parts); ++i) {
+    const auto& part = parts[static_cast<std::size_t>(i)];
+    if (part.out.num_tokens != out.num_tokens)
+      return problem::invalid("merge", "num_tokens of parts", part.out.num_tokens, "#, that of out", out.num_tokens)
+          .at(i);
+    if (part.out.num_heads != out.num_heads)
+      return problem::invalid("merge", "num_heads of parts", part.out.num_heads, "#, that of out", out.num_heads).at(i);
+    if (part.out.head_dim != out.head_dim)
+      return problem::invalid("merge", "head_dim of parts", part.out.head_dim, "#, that of out", out.head_dim).at(i);
+    if (part.lse.num_tokens != out.num_tokens)
+      return problem::invalid("merge", "num_tokens of the lse of parts", part.lse.num_tokens, "#, that of out",
+                              out.num_tokens)
+          .at(i);
+    if (part.lse.num_heads != out.num_heads)
+      return problem::invalid("merge", "num_heads of the lse of parts", part.lse.num_heads, "#, that of out",
+                              out.num_heads)
+          .at(i);
+  }
+  if (!options.sinks.empty() && std::ssize(options.sinks) != out.num_heads) {
+    return problem::invalid("merge", "number of sinks", std::ssize(options.sinks), "#, one for each head",
+                            out.num_heads);
+  }
+  if (options.lse.data != nullptr &&
+      (options.lse.num_tokens != out.num_tokens || options.lse.num_heads != out.num_heads)) {
+    return problem::invalid("merge", "num_tokens * num_heads of lse", options.lse.num_tokens * options.lse.num_heads,
+                            "#, that of out", out.num_tokens * out.num_heads);
+  }
+  return {};
+}
+
+/// out = sum of exp(lse_i - lse) out_i, with lse = log sum exp(lse_i) over the parts and the sink: what one pass over all keys
+/// gives. Associative up to rounding; a part without keys (lse of minus infinity) weighs nothing.
+///
+/// parts  at least one; `out` may be one of theirs
+/// Errors: those of `check_merge`, raised before anything is written.
+template <element S, element O>
+void merge(std::span<const partial_attention<S>> parts, head_view<O> out,
+           const merge_options<compute_t<S>>& options = {}) {
+  using T = compute_t<S>;
+  raise_if(check_merge(parts, out, options));
+  for (index_t t = 0; t < out.num_tokens; ++t) {
+    for (index_t h = 0; h < out.num_heads; ++h) {
+      T largest = std::numeric_limits<T>::lowest();
+      for (const auto& part : parts) largest = std::max(largest, part.lse.at(t, h));
+      T sum = 0;
+      if (!options.sinks.empty()) {
+        const T sink = options.sinks[static_cast<std::size_t>(h)];
+        largest = std::max(largest, sink);
+        sum = std::exp(sink - largest);
+      }
+      for (const auto& part : parts) sum += std::exp(part.lse.at(t, h) - largest);
+      for (index_t d = 0; d < out.head_dim; ++d) {
+        T value = 0;
+        for (const auto& part : parts) {
+          const T weight = std::exp(part.lse.at(t, h) - largest);
+          if (weight != T(0)) value += weight * widen<T>(part.out.row(t, h)[d]);
+        }
+        out.row(t, h)[d] = narrow<std::remove_const_t<O>>(sum == T(0) ? T(0) : value / sum);
+      }
+      if (options.lse.data != nullptr) {
+        options.lse.at(t, h) = sum == T(0) ? -std::numeric_limits<T>::infinity() : largest + std::log(sum);
+      }
+    }
+  }
+}
+
+}  // namespace posenc::inline POSENC_ISA

@@ -1,0 +1,85 @@
+// A layer of self-attention: projections around attention, and all places where a position can enter.
+#pragma once
+
+#include <posenc/attention/attention.hpp>
+#include <posenc/eigen.hpp>
+#include <posenc/encode.hpp>
+
+#include <Eigen/Core>
+
+namespace posenc::inline POSENC_ISA {
+
+/// Projections of a layer, applied as x W + b. An empty bias is none, an empty `output` leaves the heads side by side.
+template <real T>
+struct attention_weights {
+  row_matrix<T> query;   // [dim, num_heads * head_dim]
+  row_matrix<T> key;     // [dim, num_kv_heads * head_dim]
+  row_matrix<T> value;   // [dim, num_kv_heads * value_dim]
+  row_matrix<T> output;  // [num_heads * value_dim, dim]
+  index_t num_heads = 1;
+  index_t num_kv_heads = 1;
+  Eigen::RowVector<T, Eigen::Dynamic> query_bias{};
+  Eigen::RowVector<T, Eigen::Dynamic> key_bias{};
+  Eigen::RowVector<T, Eigen::Dynamic> value_bias{};
+  Eigen::RowVector<T, Eigen::Dynamic> output_bias{};
+};
+
+namespace detail {
+
+template <real T>
+row_matrix<T> project(const row_matrix<T>& x, const row_matrix<T>& weights,
+                      const Eigen::RowVector<T, Eigen::Dynamic>& bias) {
+  row_matrix<T> y = x * weights;
+  if (bias.size() > 0) y.rowwise() += bias;
+  return y;
+}
+
+template <real T>
+void check_projection(const char* argument, const row_matrix<T>& weights,
+                      const Eigen::RowVector<T, Eigen::Dynamic>& bias, index_t rows, index_t num_heads) {
+  require(weights.rows() == rows, "self_attention", argument, weights.rows(), "as many rows as x has columns, #", rows);
+  require(num_heads >= 1 && weights.cols() % num_heads == 0, "self_attention", argument, weights.cols(),
+          "columns that # heads share", num_heads);
+  require(bias.size() == 0 || bias.size() == weights.cols(), "self_attention", "size of a bias", bias.size(),
+          "0 or #, the columns of its weights", weights.cols());
+}
+
+}  // namespace detail
+
+/// One layer of self-attention under any encoding: at the embeddings, at queries and keys, and at scores.
+///
+/// x         [num_tokens, dim], row-major
+/// Positions options.positions.queries for all places and for the keys too, unless those are given; default 0, 1, ...
+/// Returns   [num_tokens, dim], or [num_tokens, num_heads * value_dim] without an output projection
+/// Errors    shapes that do not fit, and those of `check_add`, `check_rotate` and `check_attend`.
+template <real T, class E>
+row_matrix<T> self_attention(row_matrix<T> x, const attention_weights<T>& weights, const E& encoding,
+                             attend_options<T> options = {}) {
+  static_assert(check_embedding_hook<E, T>());
+  detail::check_projection("rows or columns of query", weights.query, weights.query_bias, x.cols(), weights.num_heads);
+  detail::check_projection("rows or columns of key", weights.key, weights.key_bias, x.cols(), weights.num_kv_heads);
+  detail::check_projection("rows or columns of value", weights.value, weights.value_bias, x.cols(),
+                           weights.num_kv_heads);
+  const index_t num_tokens = x.rows();
+  const positions ids = options.positions.queries.value_or(positions(0, num_tokens));
+  options.positions.queries = ids;
+  if (!options.positions.keys) options.positions.keys = ids;
+
+  add_to(encoding, as_tokens(x), ids);
+  row_matrix<T> q = detail::project(x, weights.query, weights.query_bias);
+  row_matrix<T> k = detail::project(x, weights.key, weights.key_bias);
+  row_matrix<T> v = detail::project(x, weights.value, weights.value_bias);
+  row_matrix<T> heads(num_tokens, weights.num_heads * (v.cols() / weights.num_kv_heads));
+  const auto queries = as_heads(q, weights.num_heads);
+  const auto keys = as_heads(k, weights.num_kv_heads);
+  apply_to_queries(encoding, queries, *options.positions.queries);
+  apply_to_keys(encoding, keys, *options.positions.keys);
+  attend(queries, keys, as_heads(v, weights.num_kv_heads), as_heads(heads, weights.num_heads), scores_of(encoding),
+         options);
+  if (weights.output.size() == 0) return heads;
+  require(weights.output.rows() == heads.cols(), "self_attention", "rows of output", weights.output.rows(),
+          "#, the columns of all heads", heads.cols());
+  return detail::project(heads, weights.output, weights.output_bias);
+}
+
+}  // namespace posenc::inline POSENC_ISA

@@ -1,0 +1,74 @@
+// The front door for embeddings, queries and keys: check, raise, then run the hooks of any encoding.
+#pragma once
+
+#include <posenc/hooks.hpp>
+
+#include <type_traits>
+
+namespace posenc::inline POSENC_ISA {
+
+/// Passed first, it skips the checks: everything after it is noexcept, and its precondition is that the check of the
+/// same arguments finds nothing.
+struct unchecked_t {
+  explicit unchecked_t() = default;
+};
+inline constexpr unchecked_t unchecked{};
+
+/// x_t += e(position of t), in place; nothing, if the encoding does not act on embeddings.
+///
+/// Positions  `positions`, `real_positions`, or a contiguous range of ids or coordinates, one for each token.
+/// Errors     those of `check_add`, raised before anything is written.
+template <class E, element S, position_source P>
+void add_to(unchecked_t, const E& e, token_view<S> x, const P& p) noexcept {
+  hooks::add_to(e, x, as_positions(p));
+}
+
+/// What would be wrong with `add_to(e, x, p)`, if anything.
+template <class E, element S, position_source P>
+problem check_add(const E& e, token_view<S> x, const P& p) noexcept {
+  static_assert(check_embedding_hook<E, S>());
+  static_assert(!embedding_encoding<E, S> || std::convertible_to<const P&, positions> || real_embedding_encoding<E, S>,
+                "posenc: this encoding adds to embeddings at integer positions only");
+  return hooks::check_add<S>(e, {x.num_tokens, x.dim}, as_positions(p));
+}
+
+template <class E, element S, position_source P>
+void add_to(const E& e, token_view<S> x, const P& p) {
+  raise_if(check_add(e, x, p));
+  add_to(unchecked, e, x, p);
+}
+
+/// What would be wrong with `apply_to_queries(e, x, p)` or `apply_to_keys(e, x, p)`, if anything.
+template <class E, element S, position_source P>
+problem check_rotate(const E& e, head_view<S> x, const P& p) noexcept {
+  static_assert(check_query_key_hooks<E, S>());
+  static_assert(!query_key_encoding<E, S> || std::convertible_to<const P&, positions> || real_query_key_encoding<E, S>,
+                "posenc: this encoding acts on queries and keys at integer positions only");
+  return hooks::check_rotate<S>(e, {x.num_tokens, x.num_heads, x.head_dim}, as_positions(p));
+}
+
+/// In place, what the encoding does to queries; nothing, if it does not act on them.
+/// Errors: those of `check_rotate`, raised before anything is written.
+template <class E, element S, position_source P>
+void apply_to_queries(unchecked_t, const E& e, head_view<S> x, const P& p) noexcept {
+  hooks::apply_to_queries(e, x, as_positions(p));
+}
+template <class E, element S, position_source P>
+void apply_to_queries(const E& e, head_view<S> x, const P& p) {
+  raise_if(check_rotate(e, x, p));
+  apply_to_queries(unchecked, e, x, p);
+}
+
+/// In place, what the encoding does to keys; nothing, if it does not act on them.
+/// Errors: those of `check_rotate`, raised before anything is written.
+template <class E, element S, position_source P>
+void apply_to_keys(unchecked_t, const E& e, head_view<S> x, const P& p) noexcept {
+  hooks::apply_to_keys(e, x, as_positions(p));
+}
+template <class E, element S, position_source P>
+void apply_to_keys(const E& e, head_view<S> x, const P& p) {
+  raise_if(check_rotate(e, x, p));
+  apply_to_keys(unchecked, e, x, p);
+}
+
+}  // namespace posenc::inline POSENC_ISA

@@ -1,0 +1,299 @@
+// Rotary position embedding (RoPE).
+#pragma once
+
+#include <posenc/angles/cos_sin.hpp>      // cos_sin
+#include <posenc/angles/frequencies.hpp>  // frequencies
+#include <posenc/encode.hpp>              // unchecked, the checked front
+#include <posenc/kernels/rotate.hpp>      // pairing, rotate_heads
+
+#include <algorithm>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+namespace posenc::inline POSENC_ISA {
+
+/// Rows of cosines and sines, one a token or one a position: from `fill_cos_sin`, or another library's cache.
+///
+///     two arrays [num_rows, num_pairs]         {cos, sin, num_rows, num_pairs}               (ONNX)
+///     one array [num_rows, cos | sin]          {x, x + num_pairs, num_rows, num_pairs, 2 * num_pairs}   (vLLM)
+template <element C>
+struct cos_sin_rows {
+  C* cos = nullptr;  // [num_rows, num_pairs]
+  C* sin = nullptr;  // [num_rows, num_pairs]
+  index_t num_rows = 0;
+  index_t num_pairs = 0;
+  index_t row_stride = 0;  // in elements
+
+  cos_sin_rows() = default;
+  cos_sin_rows(C* cosines, C* sines, index_t rows, index_t pairs) : cos_sin_rows(cosines, sines, rows, pairs, pairs) {}
+  cos_sin_rows(C* cosines, C* sines, index_t rows, index_t pairs, index_t stride)
+      : cos(cosines), sin(sines), num_rows(rows), num_pairs(pairs), row_stride(stride) {}
+  template <class M>
+  requires(std::is_const_v<C>&& std::same_as<M, std::remove_const_t<C>>) cos_sin_rows(const cos_sin_rows<M>& rows)
+      : cos_sin_rows(rows.cos, rows.sin, rows.num_rows, rows.num_pairs, rows.row_stride) {}
+};
+
+/// Turns each pair of columns of queries and keys by position * inv_freq, so that scores depend on distance alone.
+///
+///     y[a] = m (x[a] cos(p w_i) - x[b] sin(p w_i))     (a, b) = (i, i + d/2) or (2i, 2i + 1), w = inv_freq
+///     y[b] = m (x[a] sin(p w_i) + x[b] cos(p w_i))     m = attention_factor of the frequencies
+///
+/// Acts on    queries and keys, in place: columns [first_column, first_column + rotary_dim) of each head; the rest
+/// pass. Positions  any 32-bit, and real ones; one axis, or as many as the frequencies read (M-RoPE). Storage    the
+/// frequencies; no table. `fill_cos_sin` writes one into the caller's memory, for all layers of a step. Errors
+/// first_column < 0, or no pairs, throws invalid_argument; check_rotate finds a head too narrow for the slice. Accuracy
+/// that of `cos_sin`, then one rounding of each product and sum in float (double for double data). Source     Su et al.
+/// 2021, arXiv:2104.09864; pairings as in transformers' llama (half) and gptj (interleaved).
+class rope {
+ public:
+  /// More axes than any model reads; positions of one token are gathered on the stack.
+  static constexpr index_t max_axes = 8;
+
+  rope(pairing pairs, frequencies list, index_t first_column = 0)
+      : frequencies_(std::move(list)), first_column_(first_column), pairing_(pairs) {
+    require(frequencies_.size() >= 1, "rope", "number of frequencies", frequencies_.size(), "at least 1");
+    require(first_column >= 0, "rope", "first_column", first_column, "at least 0");
+    require(frequencies_.num_axes() <= max_axes, "rope", "number of axes", frequencies_.num_axes(), "at most #",
+            max_axes);
+  }
+
+  const frequencies& inv_freq() const noexcept { return frequencies_; }
+  pairing layout() const noexcept { return pairing_; }
+  index_t num_pairs() const noexcept { return frequencies_.size(); }
+  index_t rotary_dim() const noexcept { return 2 * frequencies_.size(); }
+  index_t first_column() const noexcept { return first_column_; }
+  /// What the softmax scale has to be multiplied with (YaRN as DeepSeek uses it), 1 for most.
+  double softmax_multiplier() const noexcept { return frequencies_.softmax_multiplier(); }
+
+  template <element S, token_positions P>
+  void apply_to_queries(head_view<S> x, const P& p) const noexcept {
+    turn(p, direction::forward, frequencies_.attention_factor(), x);
+  }
+  template <element S, token_positions P>
+  void apply_to_keys(head_view<S> x, const P& p) const noexcept {
+    turn(p, direction::forward, frequencies_.attention_factor(), x);
+  }
+
+  index_t num_position_axes() const noexcept { return frequencies_.num_axes(); }
+
+  template <token_positions P>
+  problem check_rotate(const head_shape& shape, const P&) const noexcept {
+    return check_slice(shape.head_dim);
+  }
+  problem check_slice(index_t head_dim) const noexcept {
+    if (head_dim >= first_column_ + rotary_dim()) return {};
+    return problem::invalid("rotate", "head_dim", head_dim, "at least #, the end of the rotary slice",
+                            first_column_ + rotary_dim());
+  }
+
+  // The adjoint of a rotation is the rotation back; the factor is its own.
+  template <element S>
+  void apply_to_queries_backward(head_view<const S>, head_view<S> gradients, const positions& p,
+                                 std::span<compute_t<S>>) const noexcept {
+    turn(p, direction::inverse, frequencies_.attention_factor(), gradients);
+  }
+  template <element S>
+  void apply_to_keys_backward(head_view<const S>, head_view<S> gradients, const positions& p,
+                              std::span<compute_t<S>>) const noexcept {
+    turn(p, direction::inverse, frequencies_.attention_factor(), gradients);
+  }
+
+  /// Turns every view by the same angles: one row of cosines and sines a token, whatever the number of heads.
+  /// Unchecked.
+  template <token_positions P, element... S>
+  void turn(const P& p, direction way, double magnitude, head_view<S>... x) const noexcept {
+    using T = std::common_type_t<compute_t<S>...>;
+    const index_t num_tokens = p.size();
+    T cos[block];
+    T sin[block];
+    for (index_t t = 0; t < num_tokens; ++t) {
+      for (index_t first = 0; first < num_pairs(); first += block) {
+        const index_t count = std::min(block, num_pairs() - first);
+        angles(p, t, first, count, magnitude, cos, sin);
+        (kernels::rotate_heads(x.row(t, 0) + first_column_, x.num_heads, x.head_stride, pairing_, num_pairs(), first,
+                               count, cos, sin, way),
+         ...);
+      }
+    }
+  }
+
+  /// cos and sin of token t, pairs [first, first + count), times `magnitude`.
+  template <real T, token_positions P>
+  void angles(const P& p, index_t t, index_t first, index_t count, double magnitude, T* cos, T* sin) const noexcept {
+    using coordinate = std::conditional_t<std::same_as<P, positions>, position_t, double>;
+    coordinate by_axis[max_axes];
+    for (index_t a = 0; a < frequencies_.num_axes(); ++a) by_axis[a] = p.at(a, t);
+    cos_sin(frequencies_, by_axis, first, count, cos, sin);
+    if (magnitude == 1) return;
+    for (index_t i = 0; i < count; ++i) {
+      cos[i] = static_cast<T>(static_cast<double>(cos[i]) * magnitude);
+      sin[i] = static_cast<T>(static_cast<double>(sin[i]) * magnitude);
+    }
+  }
+
+ private:
+  static constexpr index_t block = 64;  // pairs at a time: head_dim 128 in one go, 1 KiB of stack at most
+
+  frequencies frequencies_;
+  index_t first_column_;
+  pairing pairing_;
+};
+
+static_assert(query_key_encoding<rope, float> && real_query_key_encoding<rope, double>);
+
+// ---- Rotation of queries and keys ----
+
+/// Rotates queries and keys in place, with one row of angles a token for both.
+///
+/// q     [num_tokens, num_heads, head_dim]
+/// k     [num_tokens, num_kv_heads, head_dim], its own strides and element type
+/// p     one position for each token
+/// Errors: those of `check_rotate`, raised before anything is written.
+template <element Q, element K, position_source P>
+void rotate(unchecked_t, const rope& rotary, head_view<Q> q, head_view<K> k, const P& p) noexcept {
+  rotary.turn(as_positions(p), direction::forward, rotary.inv_freq().attention_factor(), q, k);
+}
+template <element Q, element K, position_source P>
+void rotate(const rope& rotary, head_view<Q> q, head_view<K> k, const P& p) {
+  raise_if(check_rotate(rotary, q, p));
+  raise_if(check_rotate(rotary, k, p));
+  rotate(unchecked, rotary, q, k, p);
+}
+
+/// The same for one of them.
+template <element S, position_source P>
+void rotate(unchecked_t, const rope& rotary, head_view<S> x, const P& p) noexcept {
+  apply_to_queries(unchecked, rotary, x, p);
+}
+template <element S, position_source P>
+void rotate(const rope& rotary, head_view<S> x, const P& p) {
+  apply_to_queries(rotary, x, p);
+}
+
+/// Undoes `rotate`, the attention factor included.
+template <element S, position_source P>
+void unrotate(unchecked_t, const rope& rotary, head_view<S> x, const P& p) noexcept {
+  rotary.turn(as_positions(p), direction::inverse, 1 / rotary.inv_freq().attention_factor(), x);
+}
+template <element S, position_source P>
+void unrotate(const rope& rotary, head_view<S> x, const P& p) {
+  raise_if(check_rotate(rotary, x, p));
+  unrotate(unchecked, rotary, x, p);
+}
+
+/// Moves rotated keys to positions `by` further on (back, if negative): what a context shift needs. The magnitude
+/// stays, because the attention factor is in the keys already.
+///
+/// by    one difference of positions for each token
+template <element S, position_source P>
+void shift(unchecked_t, const rope& rotary, head_view<S> rotated, const P& by) noexcept {
+  rotary.turn(as_positions(by), direction::forward, 1, rotated);
+}
+template <element S, position_source P>
+void shift(const rope& rotary, head_view<S> rotated, const P& by) {
+  raise_if(check_rotate(rotary, rotated, by));
+  shift(unchecked, rotary, rotated, by);
+}
+
+// ---- Rotation by rows of cosines and sines ----
+
+namespace detail {
+
+template <element C>
+problem check_rows(const char* operation, cos_sin_rows<C> rows, index_t num_pairs, index_t num_rows) noexcept {
+  if (rows.num_pairs != num_pairs)
+    return problem::invalid(operation, "pairs of the cos and sin rows", rows.num_pairs, "#, those of the rotary slice",
+                            num_pairs);
+  if (rows.num_rows < num_rows)
+    return problem::invalid(operation, "number of cos and sin rows", rows.num_rows, "at least #, one for each token",
+                            num_rows);
+  return {};
+}
+
+template <element C>
+problem check_row_slice(cos_sin_rows<C> rows, index_t head_dim, index_t first_column) noexcept {
+  if (first_column < 0) return problem::invalid("rotate", "first_column", first_column, "at least 0");
+  if (head_dim >= first_column + 2 * rows.num_pairs) return {};
+  return problem::invalid("rotate", "head_dim", head_dim, "at least #, the end of the rotary slice",
+                          first_column + 2 * rows.num_pairs);
+}
+
+template <element S, element C>
+void rotate_token(S* slice, index_t num_heads, index_t head_stride, pairing pairs, cos_sin_rows<C> rows,
+                  index_t row, direction way) noexcept {
+  using T = compute_t<S>;
+  constexpr index_t block = 64;
+  T cos[block];
+  T sin[block];
+  const C* row_cos = rows.cos + row * rows.row_stride;
+  const C* row_sin = rows.sin + row * rows.row_stride;
+  for (index_t first = 0; first < rows.num_pairs; first += block) {
+    const index_t count = std::min(block, rows.num_pairs - first);
+    for (index_t i = 0; i < count; ++i) {
+      cos[i] = widen<T>(row_cos[first + i]);
+      sin[i] = widen<T>(row_sin[first + i]);
+    }
+    kernels::rotate_heads(slice, num_heads, head_stride, pairs, rows.num_pairs, first, count, cos, sin, way);
+  }
+}
+
+}  // namespace detail
+
+/// Writes cos and sin of each token, the attention factor included: one table for all layers and heads of a step.
+///
+/// rows  [num_tokens, num_pairs], in the caller's memory
+template <element C, position_source P>
+void fill_cos_sin(const rope& rotary, const P& p, cos_sin_rows<C> rows) {
+  using T = compute_t<C>;
+  const auto at = as_positions(p);
+  raise_if(check_positions("fill_cos_sin", at, at.size(), rotary.num_position_axes()));
+  raise_if(detail::check_rows("fill_cos_sin", rows, rotary.num_pairs(), at.size()));
+  constexpr index_t block = 64;
+  T cos[block];
+  T sin[block];
+  for (index_t t = 0; t < at.size(); ++t) {
+    for (index_t first = 0; first < rows.num_pairs; first += block) {
+      const index_t count = std::min(block, rows.num_pairs - first);
+      rotary.angles(at, t, first, count, rotary.inv_freq().attention_factor(), cos, sin);
+      for (index_t i = 0; i < count; ++i) {
+        rows.cos[t * rows.row_stride + first + i] = narrow<C>(cos[i]);
+        rows.sin[t * rows.row_stride + first + i] = narrow<C>(sin[i]);
+      }
+    }
+  }
+}
+
+/// Rotates by rows given from outside, the row of token t being t; the slice starts at `first_column`.
+///
+/// rows  [>= num_tokens, num_pairs]; rotary_dim is twice num_pairs
+template <element C, element S>
+void rotate(cos_sin_rows<C> rows, pairing pairs, head_view<S> x, index_t first_column = 0,
+            direction way = direction::forward) {
+  raise_if(detail::check_rows("rotate", rows, rows.num_pairs, x.num_tokens));
+  raise_if(detail::check_row_slice(rows, x.head_dim, first_column));
+  for (index_t t = 0; t < x.num_tokens; ++t) {
+    detail::rotate_token(x.row(t, 0) + first_column, x.num_heads, x.head_stride, pairs, rows, t, way);
+  }
+}
+
+/// Rotates by a cache of rows, one for each position (ONNX RotaryEmbedding): the row of token t is its position.
+/// Errors: a position outside the cache throws out_of_range, before anything is written.
+template <element C, element S, position_source P>
+void rotate(cos_sin_rows<C> cache, pairing pairs, head_view<S> x, const P& p, index_t first_column = 0,
+            direction way = direction::forward) {
+  const positions at(p);
+  raise_if(check_positions("rotate", at, x.num_tokens));
+  raise_if(detail::check_row_slice(cache, x.head_dim, first_column));
+  for (index_t t = 0; t < at.size(); ++t) {
+    if (at[t] >= 0 && at[t] < cache.num_rows) continue;
+    raise(problem::out_of_range("rotate", "positions", at[t], "from 0 to #, the rows of the cos and sin cache",
+                                cache.num_rows - 1)
+              .at(t));
+  }
+  for (index_t t = 0; t < x.num_tokens; ++t) {
+    detail::rotate_token(x.row(t, 0) + first_column, x.num_heads, x.head_stride, pairs, cache, at[t], way);
+  }
+}
+
+}  // namespace posenc::inline POSENC_ISA
