@@ -19,6 +19,7 @@
 #include <posenc/encodings/cope.hpp>
 #include <posenc/encodings/dense_bias.hpp>
 #include <posenc/encodings/learned.hpp>
+#include <posenc/encodings/mrope.hpp>
 #include <posenc/encodings/rope.hpp>
 #include <posenc/encodings/scores_of.hpp>
 #include <posenc/encodings/sinusoidal.hpp>

@@ -105,11 +105,11 @@ class rope {
   void turn(const P& p, direction way, double magnitude, head_view<S>... x) const noexcept {
     using T = std::common_type_t<compute_t<S>...>;
     const index_t num_tokens = p.size();
-    T cos[block];
-    T sin[block];
+    T cos[kernels::max_pairs];
+    T sin[kernels::max_pairs];
     for (index_t t = 0; t < num_tokens; ++t) {
-      for (index_t first = 0; first < num_pairs(); first += block) {
-        const index_t count = std::min(block, num_pairs() - first);
+      for (index_t first = 0; first < num_pairs(); first += kernels::max_pairs) {
+        const index_t count = std::min(kernels::max_pairs, num_pairs() - first);
         angles(p, t, first, count, magnitude, cos, sin);
         (kernels::rotate_heads(x.row(t, 0) + first_column_, x.num_heads, x.head_stride, pairing_, num_pairs(), first,
                                count, cos, sin, way),
@@ -133,8 +133,6 @@ class rope {
   }
 
  private:
-  static constexpr index_t block = 64;  // pairs at a time: head_dim 128 in one go, 1 KiB of stack at most
-
   frequencies frequencies_;
   index_t first_column_;
   pairing pairing_;
@@ -220,21 +218,28 @@ problem check_row_slice(cos_sin_rows<C> rows, index_t head_dim, index_t first_co
 }
 
 template <element S, element C>
-void rotate_token(S* slice, index_t num_heads, index_t head_stride, pairing pairs, cos_sin_rows<C> rows,
-                  index_t row, direction way) noexcept {
+void rotate_token(S* slice, index_t num_heads, index_t head_stride, pairing pairs, cos_sin_rows<C> rows, index_t row,
+                  direction way) noexcept {
   using T = compute_t<S>;
-  constexpr index_t block = 64;
-  T cos[block];
-  T sin[block];
+  constexpr index_t block = kernels::max_pairs;
   const C* row_cos = rows.cos + row * rows.row_stride;
   const C* row_sin = rows.sin + row * rows.row_stride;
   for (index_t first = 0; first < rows.num_pairs; first += block) {
     const index_t count = std::min(block, rows.num_pairs - first);
-    for (index_t i = 0; i < count; ++i) {
-      cos[i] = widen<T>(row_cos[first + i]);
-      sin[i] = widen<T>(row_sin[first + i]);
+    const auto rotate_by = [&](const T* cos, const T* sin) {
+      kernels::rotate_heads(slice, num_heads, head_stride, pairs, rows.num_pairs, first, count, cos, sin, way);
+    };
+    if constexpr (std::same_as<std::remove_const_t<C>, T>) {
+      rotate_by(row_cos + first, row_sin + first);
+    } else {
+      T cos[block];
+      T sin[block];
+      for (index_t i = 0; i < count; ++i) {
+        cos[i] = widen<T>(row_cos[first + i]);
+        sin[i] = widen<T>(row_sin[first + i]);
+      }
+      rotate_by(cos, sin);
     }
-    kernels::rotate_heads(slice, num_heads, head_stride, pairs, rows.num_pairs, first, count, cos, sin, way);
   }
 }
 
@@ -249,7 +254,7 @@ void fill_cos_sin(const rope& rotary, const P& p, cos_sin_rows<C> rows) {
   const auto at = as_positions(p);
   raise_if(check_positions("fill_cos_sin", at, at.size(), rotary.num_position_axes()));
   raise_if(detail::check_rows("fill_cos_sin", rows, rotary.num_pairs(), at.size()));
-  constexpr index_t block = 64;
+  constexpr index_t block = kernels::max_pairs;
   T cos[block];
   T sin[block];
   for (index_t t = 0; t < at.size(); ++t) {
@@ -268,13 +273,37 @@ void fill_cos_sin(const rope& rotary, const P& p, cos_sin_rows<C> rows) {
 ///
 /// rows  [>= num_tokens, num_pairs]; rotary_dim is twice num_pairs
 template <element C, element S>
+void rotate(unchecked_t, cos_sin_rows<C> rows, pairing pairs, head_view<S> x, index_t first_column = 0,
+            direction way = direction::forward) noexcept {
+  for (index_t t = 0; t < x.num_tokens; ++t) {
+    detail::rotate_token(x.row(t, 0) + first_column, x.num_heads, x.head_stride, pairs, rows, t, way);
+  }
+}
+template <element C, element S>
 void rotate(cos_sin_rows<C> rows, pairing pairs, head_view<S> x, index_t first_column = 0,
             direction way = direction::forward) {
   raise_if(detail::check_rows("rotate", rows, rows.num_pairs, x.num_tokens));
   raise_if(detail::check_row_slice(rows, x.head_dim, first_column));
-  for (index_t t = 0; t < x.num_tokens; ++t) {
-    detail::rotate_token(x.row(t, 0) + first_column, x.num_heads, x.head_stride, pairs, rows, t, way);
+  rotate(unchecked, rows, pairs, x, first_column, way);
+}
+
+/// The same for queries and keys, token by token, so that a row is read once.
+template <element C, element Q, element K>
+void rotate(unchecked_t, cos_sin_rows<C> rows, pairing pairs, head_view<Q> q, head_view<K> k, index_t first_column = 0,
+            direction way = direction::forward) noexcept {
+  for (index_t t = 0; t < q.num_tokens; ++t) {
+    detail::rotate_token(q.row(t, 0) + first_column, q.num_heads, q.head_stride, pairs, rows, t, way);
+    detail::rotate_token(k.row(t, 0) + first_column, k.num_heads, k.head_stride, pairs, rows, t, way);
   }
+}
+template <element C, element Q, element K>
+void rotate(cos_sin_rows<C> rows, pairing pairs, head_view<Q> q, head_view<K> k, index_t first_column = 0,
+            direction way = direction::forward) {
+  raise_if(detail::check_rows("rotate", rows, rows.num_pairs, q.num_tokens));
+  require(k.num_tokens == q.num_tokens, "rotate", "num_tokens of k", k.num_tokens, "#, that of q", q.num_tokens);
+  raise_if(detail::check_row_slice(rows, q.head_dim, first_column));
+  raise_if(detail::check_row_slice(rows, k.head_dim, first_column));
+  rotate(unchecked, rows, pairs, q, k, first_column, way);
 }
 
 /// Rotates by a cache of rows, one for each position (ONNX RotaryEmbedding): the row of token t is its position.

@@ -1,0 +1,92 @@
+// Rotation of pairs whose columns lie half a rotary slice apart.
+#pragma once
+
+#include <posenc/error.hpp>  // index_t
+#include <posenc/kernels/bf16_words.hpp>
+#include <posenc/kernels/vectors.hpp>
+#include <posenc/scalar.hpp>  // widen, narrow
+
+#include <concepts>
+
+namespace posenc::inline POSENC_ISA::kernels::detail {
+
+// Each function turns one token's pairs in all of its heads:
+//
+// x          the first column of the first pair, in the first head
+// Distance   from a pair's first column to its second, and
+// Pairs      the number of pairs, both 0 where the compiler cannot know them; then `distance` and `num_pairs` tell
+// cos, sin   [num_pairs]
+//
+// None is inlined: GCC would lift the cosines and sines out of the loop over heads and spill them, at a third of the speed.
+
+template <scalar S, real T>
+void turn(S& x0, S& x1, T cos, T sin) noexcept {
+  const T a = widen<T>(x0);
+  const T b = widen<T>(x1);
+  x0 = narrow<S>(a * cos - b * sin);
+  x1 = narrow<S>(a * sin + b * cos);
+}
+
+template <index_t Pairs, scalar S, real T>
+[[gnu::noinline]] void rotate_half(S* x, index_t num_heads, index_t head_stride, index_t distance, index_t num_pairs,
+                                   const T* __restrict cos, const T* __restrict sin) noexcept {
+  const index_t n = Pairs > 0 ? Pairs : num_pairs;
+  for (index_t h = 0; h < num_heads; ++h) {
+    S* __restrict low = x + h * head_stride;
+    S* __restrict high = low + (Pairs > 0 ? Pairs : distance);
+    for (index_t i = 0; i < n; ++i) turn(low[i], high[i], cos[i], sin[i]);
+  }
+}
+
+#if defined(__F16C__)
+template <index_t Pairs>
+[[gnu::noinline]] void rotate_half(f16* x, index_t num_heads, index_t head_stride, index_t distance, index_t num_pairs,
+                                   const float* __restrict cos, const float* __restrict sin) noexcept {
+  constexpr index_t width = lanes<float>;
+  const index_t n = Pairs > 0 ? Pairs : num_pairs;
+  for (index_t h = 0; h < num_heads; ++h) {
+    f16* __restrict low = x + h * head_stride;
+    f16* __restrict high = low + (Pairs > 0 ? Pairs : distance);
+    for (index_t i = 0; i <= n - width; i += width) {
+      const auto a = load_f16(low + i);
+      const auto b = load_f16(high + i);
+      const auto c = load<vector<float>>(cos + i);
+      const auto s = load<vector<float>>(sin + i);
+      store_f16(low + i, a * c - b * s);
+      store_f16(high + i, a * s + b * c);
+    }
+    if constexpr (Pairs == 0 || Pairs % width != 0) {
+      for (index_t i = n - n % width; i < n; ++i) turn(low[i], high[i], cos[i], sin[i]);
+    }
+  }
+}
+#endif
+
+/// In words of two neighbouring elements, cosines and sines of even and of odd elements apart.
+template <index_t Pairs>
+[[gnu::noinline]] void rotate_half(bf16* x, index_t num_heads, index_t head_stride, index_t distance, index_t num_pairs,
+                                   const float* __restrict cos, const float* __restrict sin) noexcept {
+  const index_t words = (Pairs > 0 ? Pairs : num_pairs) / 2;
+  alignas(64) float even_cos[max_pairs / 2], odd_cos[max_pairs / 2], even_sin[max_pairs / 2], odd_sin[max_pairs / 2];
+  for (index_t i = 0; i < words; ++i) {
+    even_cos[i] = cos[2 * i];
+    odd_cos[i] = cos[2 * i + 1];
+    even_sin[i] = sin[2 * i];
+    odd_sin[i] = sin[2 * i + 1];
+  }
+  for (index_t h = 0; h < num_heads; ++h) {
+    bf16* __restrict low = x + h * head_stride;
+    bf16* __restrict high = low + (Pairs > 0 ? Pairs : distance);
+    for (index_t i = 0; i < words; ++i) {
+      const bf16_pair a = load_bf16_pair(low + 2 * i);
+      const bf16_pair b = load_bf16_pair(high + 2 * i);
+      store_bf16_pair(low + 2 * i, a.even * even_cos[i] - b.even * even_sin[i],
+                      a.odd * odd_cos[i] - b.odd * odd_sin[i]);
+      store_bf16_pair(high + 2 * i, a.even * even_sin[i] + b.even * even_cos[i],
+                      a.odd * odd_sin[i] + b.odd * odd_cos[i]);
+    }
+    if (Pairs == 0 && num_pairs % 2 != 0) turn(low[2 * words], high[2 * words], cos[2 * words], sin[2 * words]);
+  }
+}
+
+}  // namespace posenc::inline POSENC_ISA::kernels::detail

@@ -1,0 +1,83 @@
+#include <posenc/encodings/mrope.hpp>
+
+#include <posenc/encodings/rope.hpp>
+
+#include "catch.hpp"
+
+#include <cstdint>
+#include <vector>
+
+using namespace posenc;
+
+namespace {
+
+std::vector<position_t> axis(const mrope_positions& p, index_t a) {
+  const auto first = p.ids.begin() + a * p.num_tokens();
+  return {first, first + p.num_tokens()};
+}
+
+}  // namespace
+
+TEST_CASE("mrope: sections give each axis a run of pairs", "[mrope]") {
+  CHECK(sectioned_axes({2, 3, 3}) == std::vector<index_t>{0, 0, 1, 1, 1, 2, 2, 2});
+}
+
+TEST_CASE("mrope: interleaved axes take turns, and time takes what is left", "[mrope]") {
+  CHECK(interleaved_axes({4, 2, 2}) == std::vector<index_t>{0, 1, 2, 0, 1, 2, 0, 0});
+  const auto qwen3_vl = interleaved_axes({24, 20, 20});
+  REQUIRE(qwen3_vl.size() == 64);
+  CHECK(qwen3_vl[59] == 2);
+  for (std::size_t pair = 60; pair < 64; ++pair) CHECK(qwen3_vl[pair] == 0);
+}
+
+TEST_CASE("mrope: text counts up on all axes, and an image takes max(height, width) positions", "[mrope]") {
+  const mrope_span spans[] = {mrope_span::text(2), mrope_span::image(4, 6), mrope_span::text(2)};
+  const auto p = positions_of_spans(spans, 2);  // 2 x 3 merged patches
+  CHECK(axis(p, 0) == std::vector<position_t>{0, 1, 2, 2, 2, 2, 2, 2, 5, 6});
+  CHECK(axis(p, 1) == std::vector<position_t>{0, 1, 2, 2, 2, 3, 3, 3, 5, 6});
+  CHECK(axis(p, 2) == std::vector<position_t>{0, 1, 2, 3, 4, 2, 3, 4, 5, 6});
+  CHECK(p.delta == -3);  // the next token, index 10, stands at 7
+}
+
+TEST_CASE("mrope: frames of a video are time_interval apart, rounded down", "[mrope]") {
+  const mrope_span spans[] = {mrope_span::video(3, 1, 2, 1.5), mrope_span::text(1)};
+  const auto p = positions_of_spans(spans);
+  CHECK(axis(p, 0) == std::vector<position_t>{0, 0, 1, 1, 3, 3, 2});
+  CHECK(axis(p, 1) == std::vector<position_t>{0, 0, 0, 0, 0, 0, 2});
+  CHECK(axis(p, 2) == std::vector<position_t>{0, 1, 0, 1, 0, 1, 2});
+  CHECK(p.delta == -3);  // the largest position is the last frame's
+}
+
+TEST_CASE("mrope: text alone is one-dimensional rope", "[mrope]") {
+  const std::vector<double> inv_freq{1.0, 0.5, 0.25, 0.125};
+  const rope one_axis(pairing::half, frequencies(inv_freq));
+  const rope three_axes(pairing::half, frequencies(inv_freq).with_axes(sectioned_axes({2, 1, 1})));
+  const mrope_span spans[] = {mrope_span::text(5)};
+  const auto text = positions_of_spans(spans);
+  CHECK(text.delta == 0);
+
+  std::vector<float> x(5 * 8);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 7) - 3;
+  std::vector<float> y = x;
+  std::vector<float> z = x;
+  rotate(one_axis, head_view<float>(x.data(), 5, 1, 8), positions(0, 5));
+  rotate(three_axes, head_view<float>(y.data(), 5, 1, 8), text);
+  rotate(three_axes, head_view<float>(z.data(), 5, 1, 8), positions(0, 5));  // one axis means all are equal
+  CHECK(x == y);
+  CHECK(x == z);
+}
+
+TEST_CASE("mrope: an empty sequence has no positions, and decoding starts at 0", "[mrope]") {
+  const auto p = positions_of_spans({});
+  CHECK(p.num_tokens() == 0);
+  CHECK(p.delta == 0);
+}
+
+TEST_CASE("mrope: the error names argument, value and rule", "[mrope]") {
+  const mrope_span odd[] = {mrope_span::image(3, 4)};
+  CHECK_THROWS_WITH(positions_of_spans(odd, 2),
+                    "positions_of_spans: height is 3, expected a multiple of spatial_merge_size, 2");
+  CHECK_THROWS_WITH(sectioned_axes({}),
+                    "sectioned_axes: number of sections is 0, expected at least 1, one for each axis");
+  CHECK_THROWS_WITH(interleaved_axes({1, -2}), "interleaved_axes: a section is -2, expected at least 0");
+}
