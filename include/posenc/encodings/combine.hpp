@@ -13,6 +13,31 @@
 
 namespace posenc::inline POSENC_ISA {
 
+namespace detail {
+
+// clang-format off
+/// Leaves queries and keys alone, or has the adjoint of what it does to them.
+template <class E, class S>
+concept passes_gradients = !query_key_encoding<E, S> ||
+    requires(const E& e, head_view<const S> x, head_view<S> gradients, const positions& p,
+             std::span<compute_t<S>> parameters) {
+  e.apply_to_queries_backward(x, gradients, p, parameters);
+  e.apply_to_keys_backward(x, gradients, p, parameters);
+};
+// clang-format on
+
+// Parts, and parts of parts, that may look at queries and keys.
+template <class E>
+constexpr int num_content_readers = has_reads_content<E> ? 1 : 0;
+template <class Parts>
+constexpr int num_content_readers_among = 0;
+template <class... P>
+constexpr int num_content_readers_among<std::tuple<P...>> = (num_content_readers<P> + ... + 0);
+template <composite E>
+constexpr int num_content_readers<E> = num_content_readers_among<typename E::parts>;
+
+}  // namespace detail
+
 /// Two encodings, one after the other at each place. `combine(a, b, ...)` makes it.
 ///
 /// Acts on    whatever a part acts on. On scores, a part that reads content goes first, because what it reads are
@@ -109,7 +134,8 @@ class combined {
   }
 
   template <element S>
-  requires(query_key_encoding<A, S> || query_key_encoding<B, S>) void apply_to_queries_backward(
+  requires((query_key_encoding<A, S> || query_key_encoding<B, S>)&&detail::passes_gradients<A, S>&&
+               detail::passes_gradients<B, S>) void apply_to_queries_backward(
       head_view<const S> x, head_view<S> gradients, const positions& p, std::span<compute_t<S>> parameters) const {
     backward_in_turn(
         x,
@@ -120,7 +146,8 @@ class combined {
         [&](head_view<S> copy) { hooks::apply_to_queries(a_, copy, p); }, parameters);
   }
   template <element S>
-  requires(query_key_encoding<A, S> || query_key_encoding<B, S>) void apply_to_keys_backward(
+  requires((query_key_encoding<A, S> || query_key_encoding<B, S>)&&detail::passes_gradients<A, S>&&
+               detail::passes_gradients<B, S>) void apply_to_keys_backward(
       head_view<const S> x, head_view<S> gradients, const positions& p, std::span<compute_t<S>> parameters) const {
     backward_in_turn(
         x,
@@ -135,8 +162,7 @@ class combined {
   requires(score_encoding<A, T> ||
            score_encoding<B, T>) void add_to_scores_backward(const score_tile<T>& before,
                                                              const score_gradients<T>& gradients) const noexcept {
-    static_assert(!(detail::has_reads_content<A> && !detail::composite<A> && detail::has_reads_content<B> &&
-                    !detail::composite<B>),
+    static_assert(detail::num_content_readers<combined> <= 1,
                   "posenc: two encodings that both read content have no gradient together: the second would need the "
                   "scores that the first one left");
     const auto backward = [&](const auto& part, std::span<T> parameters) {
@@ -180,7 +206,7 @@ class combined {
   static void add_bias(const E& e, index_t head, position_t first, index_t count, T* out) noexcept {
     if constexpr (score_encoding<E, T>) {
       constexpr index_t block = 64;
-      T part[block];
+      T part[block] = {};
       for (index_t i = 0; i < count; i += block) {
         const index_t n = std::min(block, count - i);
         hooks::fill_bias<T>(e, head, static_cast<position_t>(first + i), n, part);

@@ -1,9 +1,11 @@
 // Rows added to rows: what additive encodings and foreign biases do to memory, whichever they are.
 #pragma once
 
-#include <posenc/error.hpp>   // index_t
-#include <posenc/scalar.hpp>  // widen, narrow
+#include <posenc/error.hpp>            // index_t
+#include <posenc/kernels/vectors.hpp>  // load, store
+#include <posenc/scalar.hpp>           // widen, narrow
 
+#include <concepts>
 #include <cstring>
 #include <type_traits>
 
@@ -11,13 +13,36 @@ namespace posenc::inline POSENC_ISA {
 
 namespace kernels {
 
+namespace detail {
+
+#if defined(__F16C__)
+inline vector<float> load_floats(const float* from) noexcept { return load<vector<float>>(from); }
+inline vector<float> load_floats(const f16* from) noexcept { return load_f16(from); }
+inline void store_floats(float* to, vector<float> v) noexcept { store(to, v); }
+inline void store_floats(f16* to, vector<float> v) noexcept { store_f16(to, v); }
+
+template <class S, class R>
+inline constexpr bool converts_by_instruction = (std::same_as<S, f16> || std::same_as<R, f16>)&&(
+    std::same_as<S, f16> || std::same_as<S, float>)&&(std::same_as<R, f16> || std::same_as<R, float>);
+#endif
+
+}  // namespace detail
+
 /// x[i] += row[i], in the wider of the two compute types, rounded once to the type of x. No overlap.
 template <scalar S, scalar R>
 void add(S* __restrict x,          // [count]
          const R* __restrict row,  // [count]
          index_t count) noexcept {
   using T = std::common_type_t<compute_t<S>, compute_t<R>>;
-  for (index_t i = 0; i < count; ++i) x[i] = narrow<S>(widen<T>(x[i]) + widen<T>(row[i]));
+  index_t i = 0;
+#if defined(__F16C__)
+  if constexpr (detail::converts_by_instruction<S, R>) {
+    for (; i + lanes<float> <= count; i += lanes<float>) {
+      detail::store_floats(x + i, detail::load_floats(x + i) + detail::load_floats(row + i));
+    }
+  }
+#endif
+  for (; i < count; ++i) x[i] = narrow<S>(widen<T>(x[i]) + widen<T>(row[i]));
 }
 
 /// x[r, i] += rows[r, i]. A `row_stride` of 0 adds one row to all.
@@ -33,20 +58,16 @@ void add_rows(S* x,  // [num_rows, count]
 
 namespace detail {
 
-template <real T>
-struct quad_of {
-  typedef T type __attribute__((vector_size(4 * sizeof(T))));
-};
-
 // Four rows of four, turned in registers: element by element, each of x would be a read, a write and a cache line of
 // its own. Four, because every instruction set has shuffles for it.
 template <real T, scalar R>
 void add_four_by_four_transposed(T* x, index_t x_stride, const R* rows, index_t row_stride) noexcept {
-  using quad = typename quad_of<T>::type;
+  using quad = typename vector_of<T, 4>::type;
   quad row[4];
   for (index_t r = 0; r < 4; ++r) {
-    const R* from = rows + r * row_stride;
-    row[r] = quad{widen<T>(from[0]), widen<T>(from[1]), widen<T>(from[2]), widen<T>(from[3])};
+    T values[4];
+    for (index_t c = 0; c < 4; ++c) values[c] = widen<T>(rows[r * row_stride + c]);
+    std::memcpy(&row[r], values, sizeof values);
   }
   const quad low_a = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5);
   const quad low_b = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
@@ -56,6 +77,7 @@ void add_four_by_four_transposed(T* x, index_t x_stride, const R* rows, index_t 
       __builtin_shufflevector(low_a, low_b, 0, 1, 4, 5), __builtin_shufflevector(low_a, low_b, 2, 3, 6, 7),
       __builtin_shufflevector(high_a, high_b, 0, 1, 4, 5), __builtin_shufflevector(high_a, high_b, 2, 3, 6, 7)};
   for (index_t c = 0; c < 4; ++c) {
+    // Not `load`: four doubles returned by value are another calling convention without AVX.
     quad sum;
     std::memcpy(&sum, x + c * x_stride, sizeof sum);
     sum += column[c];
@@ -65,7 +87,7 @@ void add_four_by_four_transposed(T* x, index_t x_stride, const R* rows, index_t 
 
 }  // namespace detail
 
-/// x[i, r] += rows[r, i].
+/// x[i, r] += rows[r, i], in the type of x.
 template <real T, scalar R>
 void add_transposed(T* x,  // [count, num_rows]
                     index_t x_stride,

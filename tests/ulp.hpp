@@ -1,0 +1,27 @@
+// Distance of two floating-point numbers in units in the last place.
+#pragma once
+
+#include <bit>
+#include <concepts>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+/// How many steps from one representable number to the next lie between a and b: 0 for equal ones (-0 and 0 are), 1 for
+/// neighbours, across zero as well. Infinity is the neighbour of the largest number. A NaN is as far as can be from
+/// everything but a NaN.
+template <class T>
+requires std::same_as<T, float> || std::same_as<T, double> std::uint64_t ulp_distance(T a, T b) {
+  using bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+  constexpr bits sign = bits{1} << (8 * sizeof(T) - 1);
+  constexpr bits infinity = std::bit_cast<bits>(std::numeric_limits<T>::infinity());
+  const bits x = std::bit_cast<bits>(a);
+  const bits y = std::bit_cast<bits>(b);
+  const bits magnitude_of_x = x & ~sign;
+  const bits magnitude_of_y = y & ~sign;
+  if (magnitude_of_x > infinity || magnitude_of_y > infinity) {
+    return magnitude_of_x > infinity && magnitude_of_y > infinity ? 0 : std::numeric_limits<std::uint64_t>::max();
+  }
+  if ((x ^ y) & sign) return std::uint64_t{magnitude_of_x} + magnitude_of_y;
+  return magnitude_of_x > magnitude_of_y ? magnitude_of_x - magnitude_of_y : magnitude_of_y - magnitude_of_x;
+}
