@@ -26,31 +26,28 @@ struct phase {
   bool negative;
 };
 
-// a * b, where b is in two's complement: its whole turns in the first two words, then the fraction.
-inline std::array<std::uint64_t, 5> product(std::uint64_t a, const wide::fixed_point& b) noexcept {
-  std::array<std::uint64_t, 5> result{};
-  for (std::size_t i = 4; i-- > 0;) {
-    const uint128_t sum = uint128_t{b[i]} * a + result[i + 1];
-    result[i + 1] = static_cast<std::uint64_t>(sum);
-    result[i] = static_cast<std::uint64_t>(sum >> 64);
-  }
-  if (b[0] >> 63 != 0) result[0] -= a;
-  return result;
-}
-
 inline phase phase_at(position_t position, const wide::fixed_point& turns) noexcept {
-  const auto words =
-      product(position < 0 ? 0U - static_cast<std::uint32_t>(position) : static_cast<std::uint32_t>(position), turns);
-  return {{words[2], words[3], words[4]}, position < 0};
+  const auto size = static_cast<std::uint64_t>(position < 0 ? -std::int64_t{position} : position);
+  const uint128_t low = uint128_t{turns[3]} * size;
+  const uint128_t middle = uint128_t{turns[2]} * size + static_cast<std::uint64_t>(low >> 64);
+  const std::uint64_t high = turns[1] * size + static_cast<std::uint64_t>(middle >> 64);
+  return {{high, static_cast<std::uint64_t>(middle), static_cast<std::uint64_t>(low)}, position < 0};
 }
 
-// Of positions below 2^63 in size.
+// Of positions below 2^63 in size. Whole turns count here: half a position of them is not a whole number.
 inline phase phase_at(double position, const wide::fixed_point& turns) noexcept {
   const auto bits = std::bit_cast<std::uint64_t>(position);
-  // |position| = significand / 2^shift. Zero gets a leading one as well, far below the last bit of a phase.
-  const std::uint64_t significand = bits << 11 | 1ULL << 63;
-  const std::uint64_t shift = 1023 + 63 - (bits >> 52 & 0x7ffU);
-  const auto words = product(significand, turns);
+  // |position| = significand / 2^shift; what is subnormal counts as zero.
+  const std::uint64_t exponent = bits >> 52 & 0x7ffU;
+  const std::uint64_t significand = exponent == 0 ? 0 : bits << 11 | 1ULL << 63;
+  const std::uint64_t shift = 1023 + 63 - exponent;
+  std::array<std::uint64_t, 5> words{};
+  for (std::size_t i = 4; i-- > 0;) {
+    const uint128_t sum = uint128_t{turns[i]} * significand + words[i + 1];
+    words[i + 1] = static_cast<std::uint64_t>(sum);
+    words[i] = static_cast<std::uint64_t>(sum >> 64);
+  }
+  if (turns[0] >> 63 != 0) words[0] -= significand;  // two's complement
   const std::uint64_t sign = 0 - (words[0] >> 63);
   phase result{{}, bits >> 63 != 0};
   for (std::size_t i = 0; i < 3; ++i) {
@@ -136,7 +133,7 @@ void reduce(const frequency_table& f, std::size_t first, PositionOf position_of,
   const double* low = f.low.data() + first;
   constexpr double rounder = 0x1.8p52;  // a sum with it has no bits after the point, and the integer in its lowest bits
   for (std::size_t i = 0; i < Count; ++i) {
-    const auto position = static_cast<double>(position_of(i));
+    const auto position = static_cast<double>(position_of(first + i));
     const double rounded = std::fma(position, high[i], rounder);
     const double rest = std::fma(position, high[i], rounder - rounded);
     r.t[i] = std::fma(position, low[i], std::fma(position, middle[i], rest));
@@ -148,30 +145,33 @@ void reduce(const frequency_table& f, std::size_t first, PositionOf position_of,
 
 inline constexpr bool reduces_real_positions = false;
 
-// The phase to 96 bits by products of 32 bits, taken to double in pieces that 32-bit integers hold. The error of t is
-// 2^-52 of itself and 2^-84 besides.
+// The phase to 96 bits by products of 32 bits, taken to double in three pieces of one sign, which any order adds up
+// safely. The error of t is 2^-51 of itself, and 2^-93 besides.
 template <std::size_t Count, class PositionOf>
 void reduce(const frequency_table& f, std::size_t first, PositionOf position_of, remainders<Count>& r) noexcept {
   const wide::fixed_point* turns = f.turns.data() + first;
-  std::int32_t upper[Count], middle[Count], lower[Count];
+  std::int32_t upper[Count], middle[Count], lower[Count];  // 31 bits each
   for (std::size_t i = 0; i < Count; ++i) {
-    const position_t position = position_of(i);
-    const std::uint64_t size =
-        position < 0 ? 0U - static_cast<std::uint32_t>(position) : static_cast<std::uint32_t>(position);
-    const std::uint64_t w1 = size * (turns[i][2] >> 32) + (size * (turns[i][2] & 0xffff'ffffU) >> 32);
+    const position_t position = position_of(first + i);
+    const std::uint32_t position_sign = position < 0 ? ~0U : 0U;
+    const std::uint64_t size = (static_cast<std::uint32_t>(position) ^ position_sign) - position_sign;
+    std::uint64_t w1 = size * (turns[i][2] >> 32) + (size * (turns[i][2] & 0xffff'ffffU) >> 32);
     const std::uint64_t w2 = size * (turns[i][1] & 0xffff'ffffU) + (w1 >> 32);
-    const std::uint64_t phase = (size * (turns[i][1] >> 32) << 32) + w2;
-    const std::uint64_t t = phase << 2 | (w1 >> 30 & 3U);
-    upper[i] = static_cast<std::int32_t>(t >> 32);
-    middle[i] = static_cast<std::int32_t>(t >> 1 & 0x7fff'ffffU);
-    lower[i] = static_cast<std::int32_t>((t & 1U) << 30 | (w1 & 0x3fff'ffffU));
-    const std::uint32_t sign = position < 0 ? ~0U : 0U;
-    r.quadrant[i] = ((static_cast<std::uint32_t>(phase >> 61) + 1U) >> 1 ^ sign) - sign;
+    const std::uint64_t w3 = (size * (turns[i][1] >> 32) << 32) + w2;
+    std::uint64_t t = w3 << 2 | (w1 >> 30 & 3U);
+    const std::uint64_t negative = 0 - (t >> 63);
+    t ^= negative;
+    w1 ^= negative;
+    const std::uint32_t sign = static_cast<std::uint32_t>(negative) ^ position_sign;
+    const auto with_sign = [sign](std::uint64_t bits) {
+      return static_cast<std::int32_t>((static_cast<std::uint32_t>(bits) ^ sign) - sign);
+    };
+    upper[i] = with_sign(t >> 32);
+    middle[i] = with_sign(t >> 1 & 0x7fff'ffffU);
+    lower[i] = with_sign((t & 1U) << 30 | (w1 & 0x3fff'ffffU));
+    r.quadrant[i] = (((static_cast<std::uint32_t>(w3 >> 61) + 1U) >> 1) ^ position_sign) - position_sign;
   }
-  for (std::size_t i = 0; i < Count; ++i) {
-    const double t = (upper[i] * 0x1p-32 + middle[i] * 0x1p-63) + lower[i] * 0x1p-94;
-    r.t[i] = position_of(i) < 0 ? -t : t;
-  }
+  for (std::size_t i = 0; i < Count; ++i) r.t[i] = upper[i] * 0x1p-32 + (middle[i] * 0x1p-63 + lower[i] * 0x1p-94);
 }
 
 #endif
@@ -209,7 +209,7 @@ void cos_sin_block(const frequency_table& f, std::size_t first, PositionOf posit
 template <class PositionOf>
 void cos_sin_blocks(const frequency_table& f, std::size_t first, std::size_t count, PositionOf position_of, float* cos,
                     float* sin) noexcept {
-  // Long blocks, because the first loop's stores have then arrived when the second one loads them.
+  // Long blocks first: a wide load of what two narrower stores have just written would wait for them.
   std::size_t done = 0;
   for (; count - done >= 64; done += 64) cos_sin_block<64>(f, first + done, position_of, cos + done, sin + done);
   for (; count - done >= 32; done += 32) cos_sin_block<32>(f, first + done, position_of, cos + done, sin + done);
@@ -242,10 +242,11 @@ void cos_sin_in_float(const frequencies& f, const Position* position_by_axis, st
 /// factor is left to the caller.
 ///
 /// Positions  one for each axis of `f`, any 32-bit integer.
-/// Accuracy   float within 0.5001 ulp, double within 0.51 ulp of the cosine and sine of the exact product, for frequencies
-///            of at least 2^-70 in size, or zero, and angles no nearer than 2^-50 to a multiple of a quarter turn, which no
-///            recipe reaches. Under any compiler option; a position's results are the same whatever block it came in.
-/// Memory     nothing but the outputs is written, which may not overlap; nothing is allocated.
+/// Accuracy   float within 0.5001 ulp, double within 0.51 ulp of the cosine and sine of the exact product, fast math or
+///            not, for frequencies of 2^-80 and more in size and for zero. (Float without FMA: where the angle is 2^-55
+///            of a quarter turn or more from any multiple of one, which takes a list made for it to miss.)
+///            A pair's result depends on its position alone, not on the pairs around it.
+/// Memory     reads `f` and the positions, writes the outputs, which may not overlap; allocates nothing.
 template <real T>
 void cos_sin(const frequencies& f, const position_t* position_by_axis, index_t first_pair, index_t num_pairs, T* cos,
              T* sin) noexcept {
@@ -264,8 +265,8 @@ void cos_sin(const frequencies& f, const position_t* position_by_axis, index_t f
 
 /// The same for real-valued positions.
 ///
-/// Positions  any double below 2^63 in size, taken as exact; others (also infinities and NaN) give NaN.
-/// Accuracy   as for integers; a position of less than 2^-70 adds an error of 2^-192 of a turn.
+/// Positions  any double below 2^63 in size, taken as exact; others, infinities and NaN among them, give NaN.
+/// Accuracy   the same while position * inv_freq is 2^-120 or more in size, or zero; 2^-190 absolute below.
 template <real T>
 void cos_sin(const frequencies& f, const double* position_by_axis, index_t first_pair, index_t num_pairs, T* cos,
              T* sin) noexcept {

@@ -26,7 +26,8 @@ __extension__ typedef unsigned __int128 uint128_t;  // GCC and Clang have it on 
 /// zero, a logarithm of what is not positive and sizes beyond 2^(2^28) are the caller's to prevent.
 ///
 /// Accuracy   relative 2^-250 for + (of the larger operand), * and /, 2^-240 for exp, log and pow while y log x is
-///            below 100 in size; + and * are exact where 254 bits hold the result; to and from double to nearest.
+///            below 100 in size; + and * are exact where 254 bits hold the result. A double comes in exactly and goes
+///            out to nearest.
 class wide {
  public:
   constexpr wide() noexcept = default;  // zero
@@ -142,7 +143,7 @@ class wide {
   }
   /// Of a positive number.
   friend wide log(const wide& x) noexcept {
-    // x = m 2^e with m near 1, so that log(1) is zero; each step of Halley's iteration triples the 50 bits of the guess.
+    // x = m 2^e with m near 1, so that log(1) is zero. Halley's iteration triples the 50 bits of the guess each time.
     wide m = x.scaled_by_power_of_two(-x.exponent_);
     const int e = x.exponent_ - (m < 0.7 ? 1 : 0);
     m = x.scaled_by_power_of_two(-e);

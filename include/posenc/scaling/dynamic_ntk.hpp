@@ -18,12 +18,15 @@ struct dynamic_ntk_frequencies_params {
 };
 
 /// inv_freq[i] = theta'^(-2i / d), d = rotary_dim
-/// theta' = rope_theta * (factor * L / max_position_embeddings - (factor - 1))^(d / (d - 2)), L = max(seq_len, max_position_embeddings)
+///
+///     theta' = rope_theta * (factor * L / max_position_embeddings - (factor - 1))^(d / (d - 2))
+///     L = max(seq_len, max_position_embeddings)
 ///
 /// Up to max_position_embeddings nothing changes; beyond it every length has frequencies of its own, and keys that were
 /// rotated for another length have to be rotated again.
 ///
-/// Errors    as default_frequencies; factor below 1, max_position_embeddings < 1, seq_len < 0, rotary_dim 2: invalid_argument.
+/// Errors    as default_frequencies; factor below 1, max_position_embeddings < 1, seq_len < 0, rotary_dim 2:
+///           invalid_argument.
 /// Accuracy  that of `frequencies`.
 /// Source    `rope_type` "dynamic" in model configurations, as in transformers.
 inline frequencies dynamic_ntk_frequencies(const dynamic_ntk_frequencies_params& p) {

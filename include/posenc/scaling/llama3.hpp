@@ -18,12 +18,13 @@ struct llama3_frequencies_params {
   index_t original_max_position_embeddings = 0;
 };
 
-/// With w = rope_theta^(-2i / rotary_dim) and r = original_max_position_embeddings * w / (2 pi), the turns a pair makes in
-/// the original context:
+/// With w = rope_theta^(-2i / rotary_dim) and r = original_max_position_embeddings * w / (2 pi), the turns a pair makes
+/// in the original context:
 ///
-///     inv_freq[i] = w                                 r > high_freq_factor
-///                   w / factor                        r < low_freq_factor
-///                   (1 - t) w / factor + t w          between, t = (r - low_freq_factor) / (high_freq_factor - low_freq_factor)
+///     inv_freq[i] = w                           where r > high_freq_factor
+///                   w / factor                  where r < low_freq_factor
+///                   (1 - t) w / factor + t w    between
+///     t = (r - low_freq_factor) / (high_freq_factor - low_freq_factor)
 ///
 /// Errors    as default_frequencies; factor not above 0, original_max_position_embeddings < 1, or not
 ///           0 < low_freq_factor < high_freq_factor: invalid_argument.

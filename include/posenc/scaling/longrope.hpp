@@ -23,16 +23,18 @@ struct longrope_frequencies_params {
   std::optional<double> attention_factor = {};
 };
 
-/// inv_freq[i] = rope_theta^(-2i / d) / f[i], f = long_factor if seq_len > original_max_position_embeddings, else short_factor
+/// inv_freq[i] = rope_theta^(-2i / rotary_dim) / f[i]
 ///
+///     f                 long_factor if seq_len > original_max_position_embeddings, else short_factor
 ///     attention_factor  as given, else sqrt(1 + ln s / ln original_max_position_embeddings), and 1 if s <= 1;
 ///                       s = factor, or max_position_embeddings / original_max_position_embeddings
 ///
 /// Errors    as default_frequencies; a list of another length than rotary_dim / 2, a divisor not above 0,
-///           original_max_position_embeddings < 2, neither factor, attention_factor nor max_position_embeddings: invalid_argument.
+///           original_max_position_embeddings < 2, neither factor, attention_factor nor max_position_embeddings:
+///           invalid_argument.
 /// Accuracy  that of `frequencies`; the factor within 1 ulp.
-/// Source    Ding et al. 2024, arXiv:2402.13753; `rope_type` "longrope" (once "su") as in transformers. Keys that were rotated
-///           on the other side of the switch have to be rotated again.
+/// Source    Ding et al. 2024, arXiv:2402.13753; `rope_type` "longrope" (once "su") as in transformers. Keys that were
+///           rotated on the other side of the switch have to be rotated again.
 inline frequencies longrope_frequencies(const longrope_frequencies_params& p) {
   const char* recipe = "longrope_frequencies";
   const index_t d = detail::checked_rotary_dim(recipe, p.head_dim, p.rotary_dim, p.partial_rotary_factor);

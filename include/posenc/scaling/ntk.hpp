@@ -7,7 +7,7 @@ namespace posenc::inline POSENC_ISA {
 
 namespace detail {
 
-/// theta' = rope_theta * stretch^(d / (d - 2)): the first pair keeps its frequency, the last one is divided by `stretch`.
+// theta' = rope_theta * stretch^(d / (d - 2)): the first pair keeps its frequency, the last is divided by `stretch`.
 inline frequencies ntk_stretched(const char* recipe, double rope_theta, index_t d, const wide& stretch) {
   require(d > 2, recipe, "rotary_dim", d, "above 2");
   require_positive(recipe, "rope_theta", rope_theta);

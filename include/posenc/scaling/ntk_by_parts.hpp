@@ -4,7 +4,6 @@
 #include <posenc/scaling/rotary_slice.hpp>
 
 #include <algorithm>
-#include <optional>
 #include <vector>
 
 namespace posenc::inline POSENC_ISA {
@@ -21,8 +20,8 @@ struct ntk_by_parts_frequencies_params {
   double attention_factor = 1;
 };
 
-/// With w = rope_theta^(-2i / rotary_dim) and r = original_max_position_embeddings * w / (2 pi), the turns a pair makes in
-/// the original context:
+/// With w = rope_theta^(-2i / rotary_dim) and r = original_max_position_embeddings * w / (2 pi), the turns a pair makes
+/// in the original context:
 ///
 ///     inv_freq[i] = (1 - ramp) w / factor + ramp w,    ramp = clamp((r - beta_slow) / (beta_fast - beta_slow), 0, 1)
 ///

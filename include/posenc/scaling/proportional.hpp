@@ -14,12 +14,14 @@ struct proportional_frequencies_params {
   double factor = 1;
 };
 
-/// inv_freq[i] = rope_theta^(-2i / head_dim) / factor for the first partial_rotary_factor * head_dim / 2 pairs, 0 for the others
+/// inv_freq[i] = rope_theta^(-2i / head_dim) / factor    for i < partial_rotary_factor * head_dim / 2, rounded down
+///             = 0                                       for the other pairs
 ///
 /// Pairs span the whole head, and the power has head_dim below it: not the same as rotating fewer columns
 /// (`rotary_dim` of the other recipes).
 ///
-/// Errors    head_dim odd or below 2, partial_rotary_factor outside (0, 1], factor or rope_theta not above 0: invalid_argument.
+/// Errors    head_dim odd or below 2, partial_rotary_factor outside (0, 1], factor or rope_theta not above 0:
+///           invalid_argument.
 /// Accuracy  that of `frequencies`.
 /// Source    Barbero et al. 2024, arXiv:2410.06205; `rope_type` "proportional" as in transformers.
 inline frequencies proportional_frequencies(const proportional_frequencies_params& p) {

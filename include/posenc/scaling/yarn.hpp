@@ -36,17 +36,18 @@ inline wide yarn_magnitude(double factor, double mscale) {
 /// inv_freq[i] = (1 - ramp) w + ramp w / factor, w = rope_theta^(-2i / d), d = rotary_dim
 ///
 ///     ramp = clamp((i - low) / (high - low), 0, 1)
-///     low = g(beta_fast) rounded down, high = g(beta_slow) rounded up (not rounded without `truncate`), within [0, d - 1]
+///     low = g(beta_fast) and high = g(beta_slow), rounded down and up if `truncate`, within [0, d - 1]
 ///     g(r) = d ln(original_max_position_embeddings / (2 pi r)) / (2 ln rope_theta), the pair that makes r turns
 ///
-///     attention_factor    as given, else M(mscale) / M(mscale_all_dim) if both are nonzero, else M(1); M(mu) = 0.1 mu ln factor + 1
+///     attention_factor    as given, else M(mscale) / M(mscale_all_dim) if both are nonzero, else M(1)
 ///     softmax_multiplier  M(mscale_all_dim)^2 if that is nonzero, else 1: for the models (DeepSeek) that apply it
+///     M(mu) = 0.1 mu ln factor + 1, and 1 for a factor up to 1
 ///
 /// Errors    as default_frequencies; factor or a beta not above 0, rope_theta 1, original_max_position_embeddings < 1,
 ///           beta_fast below beta_slow: invalid_argument.
 /// Accuracy  that of `frequencies`; factors within 1 ulp.
-/// Source    Peng et al. 2023, arXiv:2309.00071, in the form of all public code (transformers, ggml): the paper ramps over
-///           turns instead of pairs, which is `ntk_by_parts_frequencies`.
+/// Source    Peng et al. 2023, arXiv:2309.00071, in the form of all public code (transformers, ggml): the paper ramps
+///           over turns instead of pairs, which is `ntk_by_parts_frequencies`.
 inline frequencies yarn_frequencies(const yarn_frequencies_params& p) {
   const char* recipe = "yarn_frequencies";
   const index_t d = detail::checked_rotary_dim(recipe, p.head_dim, p.rotary_dim, p.partial_rotary_factor);
