@@ -26,10 +26,12 @@ void add_to(unchecked_t, const E& e, token_view<S> x, const P& p) noexcept {
 /// What would be wrong with `add_to(e, x, p)`, if anything.
 template <class E, element S, position_source P>
 problem check_add(const E& e, token_view<S> x, const P& p) noexcept {
-  static_assert(check_embedding_hook<E, S>());
-  static_assert(!embedding_encoding<E, S> || std::convertible_to<const P&, positions> || real_embedding_encoding<E, S>,
-                "posenc: this encoding adds to embeddings at integer positions only");
-  return hooks::check_add<S>(e, {x.num_tokens, x.dim}, as_positions(p));
+  using stored = std::remove_const_t<S>;  // what must not be written can still be checked
+  static_assert(check_embedding_hook<E, stored>());
+  static_assert(
+      !embedding_encoding<E, stored> || std::convertible_to<const P&, positions> || real_embedding_encoding<E, stored>,
+      "posenc: this encoding adds to embeddings at integer positions only");
+  return hooks::check_add<stored>(e, {x.num_tokens, x.dim}, as_positions(p));
 }
 
 template <class E, element S, position_source P>
@@ -41,10 +43,12 @@ void add_to(const E& e, token_view<S> x, const P& p) {
 /// What would be wrong with `apply_to_queries(e, x, p)` or `apply_to_keys(e, x, p)`, if anything.
 template <class E, element S, position_source P>
 problem check_rotate(const E& e, head_view<S> x, const P& p) noexcept {
-  static_assert(check_query_key_hooks<E, S>());
-  static_assert(!query_key_encoding<E, S> || std::convertible_to<const P&, positions> || real_query_key_encoding<E, S>,
-                "posenc: this encoding acts on queries and keys at integer positions only");
-  return hooks::check_rotate<S>(e, {x.num_tokens, x.num_heads, x.head_dim}, as_positions(p));
+  using stored = std::remove_const_t<S>;  // what must not be written can still be checked
+  static_assert(check_query_key_hooks<E, stored>());
+  static_assert(
+      !query_key_encoding<E, stored> || std::convertible_to<const P&, positions> || real_query_key_encoding<E, stored>,
+      "posenc: this encoding acts on queries and keys at integer positions only");
+  return hooks::check_rotate<stored>(e, {x.num_tokens, x.num_heads, x.head_dim}, as_positions(p));
 }
 
 /// In place, what the encoding does to queries; nothing, if it does not act on them.

@@ -164,7 +164,7 @@ namespace detail {
 template <class E, class P>
 problem check_axes(const E& e, const char* operation, const P& p, index_t num_tokens) noexcept {
   const index_t num_axes = hooks::num_position_axes(e);
-  return check_positions(operation, p, num_tokens, num_axes > 0 ? num_axes : p.num_axes());
+  return num_axes > 0 ? check_positions(operation, p, num_tokens, num_axes) : problem();
 }
 
 }  // namespace detail
@@ -195,10 +195,23 @@ problem check_rotate(const E& e, const head_shape& shape, const P& p) noexcept {
   return {};
 }
 
+namespace detail {
+
+/// Score hooks read one axis.
+template <class E>
+problem check_score_axes(const E& e, const positions& p) noexcept {
+  if (hooks::num_position_axes(e) == 0 || p.num_axes() == 1) return {};
+  return problem::invalid("attend", "number of axes of the positions", p.num_axes(), "1");
+}
+
+}  // namespace detail
+
 /// What would be wrong with biasing scores of this shape, if anything.
 template <class T, class E>
 problem check_scores(const E& e, const score_shape& shape, const positions& queries, const positions& keys) noexcept {
   if constexpr (score_encoding<E, T>) {
+    if (const problem wrong = detail::check_score_axes(e, queries)) return wrong.of("queries");
+    if (const problem wrong = detail::check_score_axes(e, keys)) return wrong.of("keys");
     if constexpr (requires { e.template check_scores<T>(shape, queries, keys); })
       return e.template check_scores<T>(shape, queries, keys);
     else if constexpr (requires { e.check_scores(shape, queries, keys); })

@@ -4,6 +4,7 @@
 #include <posenc/error.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <concepts>
 #include <cstdint>
 #include <limits>
@@ -72,7 +73,11 @@ class positions {
   };
   constexpr bounds_t bounds() const noexcept {
     if (count_ <= 0) return {0, -1};
-    if (ids_ == nullptr) return {start_, start_ + (count_ - 1)};
+    if (ids_ == nullptr) {
+      // Saturated, so that a start near the end of 64 bits is still found to lie beyond 32.
+      constexpr std::int64_t last = std::numeric_limits<std::int64_t>::max();
+      return {start_, start_ > last - (count_ - 1) ? last : start_ + (count_ - 1)};
+    }
     const auto [least, largest] = std::minmax_element(ids_, ids_ + count_ * axes_);
     return {*least, *largest};
   }
@@ -131,14 +136,25 @@ constexpr auto as_positions(const P& p) {
     return static_cast<real_positions>(p);
 }
 
-/// What is wrong with `p` for `num_tokens` tokens and an encoding of `num_axes` axes, if anything.
-inline problem check_positions(const char* operation, const positions& p, index_t num_tokens,
-                               index_t num_axes = 1) noexcept {
+namespace detail {
+
+template <token_positions P>
+problem check_position_sizes(const char* operation, const P& p, index_t num_tokens, index_t num_axes) noexcept {
   if (p.size() != num_tokens)
     return problem::invalid(operation, "number of positions", p.size(), "#, one for each token", num_tokens);
   if (p.num_axes() != 1 && p.num_axes() != num_axes) {
-    return problem::invalid(operation, "number of axes of the positions", p.num_axes(), "1 or #", num_axes);
+    return problem::invalid(operation, "number of axes of the positions", p.num_axes(), num_axes == 1 ? "#" : "1 or #",
+                            num_axes);
   }
+  return {};
+}
+
+}  // namespace detail
+
+/// What is wrong with `p` for `num_tokens` tokens and an encoding of `num_axes` axes, if anything.
+inline problem check_positions(const char* operation, const positions& p, index_t num_tokens,
+                               index_t num_axes = 1) noexcept {
+  if (const problem wrong = detail::check_position_sizes(operation, p, num_tokens, num_axes)) return wrong;
   if (p.consecutive() && p.size() > 0) {
     const auto [least, largest] = p.bounds();
     if (least < std::numeric_limits<position_t>::min())
@@ -151,10 +167,14 @@ inline problem check_positions(const char* operation, const positions& p, index_
 
 inline problem check_positions(const char* operation, const real_positions& p, index_t num_tokens,
                                index_t num_axes = 1) noexcept {
-  if (p.size() != num_tokens)
-    return problem::invalid(operation, "number of positions", p.size(), "#, one for each token", num_tokens);
-  if (p.num_axes() != 1 && p.num_axes() != num_axes) {
-    return problem::invalid(operation, "number of axes of the positions", p.num_axes(), "1 or #", num_axes);
+  if (const problem wrong = detail::check_position_sizes(operation, p, num_tokens, num_axes)) return wrong;
+  for (index_t axis = 0; axis < p.num_axes(); ++axis) {
+    for (index_t t = 0; t < p.size(); ++t) {
+      // By the exponent: under fast math a comparison may take NaN for any number. Angles are exact below 2^63.
+      const auto bits = std::bit_cast<std::uint64_t>(p.at(axis, t));
+      if ((bits >> 52 & 0x7ffU) < 1023 + 63) continue;
+      return problem::out_of_range(operation, "positions", p.at(axis, t), "finite and less than 2^63 in size").at(t);
+    }
   }
   return {};
 }
@@ -188,6 +208,19 @@ std::vector<position_t> positions_from_mask(const R& mask) {
     if (static_cast<bool>(token)) ++seen;
     ids.push_back(seen > 0 ? seen - 1 : 0);
   }
+  return ids;
+}
+
+/// Positions as fairseq and RoBERTa count them: real tokens up from padding_idx + 1, padding at padding_idx.
+///
+///     mask [0, 1, 1, 0] with padding_idx 1 gives [1, 2, 3, 1]
+///
+/// `past` real tokens came before. `mask` is any range of numbers; zero means padding.
+template <std::ranges::input_range R>
+std::vector<position_t> roberta_position_ids(const R& mask, position_t padding_idx, position_t past = 0) {
+  std::vector<position_t> ids;
+  position_t seen = past;
+  for (const auto& token : mask) ids.push_back(static_cast<bool>(token) ? ++seen + padding_idx : padding_idx);
   return ids;
 }
 

@@ -8,6 +8,7 @@
 #include <posenc/encode.hpp>  // unchecked
 
 #include <concepts>
+#include <limits>
 #include <type_traits>
 
 namespace posenc::inline POSENC_ISA {
@@ -54,7 +55,8 @@ problem check_options(const attend_options<T>& options, index_t num_queries, ind
   const auto invalid = [](const char* argument, auto value, const char* rule, index_t limit = 0) {
     return problem::invalid("attend", argument, value, rule, limit);
   };
-  if (options.softcap < 0) return invalid("softcap", options.softcap, "at least 0");
+  if (!(options.softcap >= 0 && options.softcap <= std::numeric_limits<double>::max()))
+    return invalid("softcap", options.softcap, "at least 0 and finite");
   if (!options.sinks.empty() && std::ssize(options.sinks) != num_heads) {
     return invalid("number of sinks", std::ssize(options.sinks), "#, one for each head", num_heads);
   }
@@ -81,8 +83,11 @@ problem check_inputs(head_view<Q> q, const K& keys, const V& values, const E& en
   const index_t query_offset = resolve_query_offset(options, q.num_tokens, keys.num_tokens);
   const positions query_positions = or_indices(options.positions.queries, query_offset, q.num_tokens);
   const positions key_positions = or_indices(options.positions.keys, 0, keys.num_tokens);
-  if (const problem wrong = check_positions("attend", query_positions, q.num_tokens)) return wrong.of("queries");
-  if (const problem wrong = check_positions("attend", key_positions, keys.num_tokens)) return wrong.of("keys");
+  // Of how many axes is for the encoding to say: to one that acts elsewhere they mean nothing here.
+  if (const problem wrong = check_positions("attend", query_positions, q.num_tokens, query_positions.num_axes()))
+    return wrong.of("queries");
+  if (const problem wrong = check_positions("attend", key_positions, keys.num_tokens, key_positions.num_axes()))
+    return wrong.of("keys");
   if constexpr (score_encoding<E, T>) {
     if (const problem wrong = check_distances("attend", query_positions, key_positions)) return wrong;
   }

@@ -57,7 +57,7 @@ namespace detail {
 class key_filter {
  public:
   key_filter(const index_band& band, const attend_masks& masks, index_t query_offset, index_t num_keys) noexcept
-      : band_(band),
+      : band_{bounded(band.first), bounded(band.end)},
         masks_(masks),
         query_offset_(query_offset),
         num_keys_(masks.allowed.data != nullptr ? std::min(num_keys, masks.allowed.num_keys) : num_keys) {}
@@ -65,9 +65,7 @@ class key_filter {
   /// The least range that holds all keys which query row q may attend to.
   key_range keys_of(index_t q) const noexcept {
     const index_t index = query_offset_ + q;
-    key_range keys{0, num_keys_};
-    if (band_.end != index_band::unbounded) keys.first = std::max(keys.first, index - band_.end + 1);
-    if (band_.first != -index_band::unbounded) keys.end = std::min(keys.end, index - band_.first + 1);
+    key_range keys{std::max<index_t>(0, index - band_.end + 1), std::min(num_keys_, index - band_.first + 1)};
     if (!masks_.key_ranges.empty()) {
       const key_range& given = masks_.key_ranges[static_cast<std::size_t>(q)];
       keys = {std::max(keys.first, given.first), std::min(keys.end, given.end)};
@@ -124,6 +122,12 @@ class key_filter {
   }
 
  private:
+  // As far as no sequence reaches, and near enough for sums with an index to stay in 64 bits.
+  static index_t bounded(index_t difference) noexcept {
+    constexpr index_t farthest = index_band::unbounded / 4;
+    return std::clamp(difference, -farthest, farthest);
+  }
+
   index_band band_;
   attend_masks masks_;
   index_t query_offset_;

@@ -51,11 +51,11 @@ problem check_merge(std::span<const partial_attention<S>> parts, head_view<O> ou
     return problem::invalid("merge", "number of sinks", std::ssize(options.sinks), "#, one for each head",
                             out.num_heads);
   }
-  if (options.lse.data != nullptr &&
-      (options.lse.num_tokens != out.num_tokens || options.lse.num_heads != out.num_heads)) {
-    return problem::invalid("merge", "num_tokens * num_heads of lse", options.lse.num_tokens * options.lse.num_heads,
-                            "#, that of out", out.num_tokens * out.num_heads);
-  }
+  if (options.lse.data == nullptr) return {};
+  if (options.lse.num_tokens != out.num_tokens)
+    return problem::invalid("merge", "num_tokens of lse", options.lse.num_tokens, "#, that of out", out.num_tokens);
+  if (options.lse.num_heads != out.num_heads)
+    return problem::invalid("merge", "num_heads of lse", options.lse.num_heads, "#, that of out", out.num_heads);
   return {};
 }
 

@@ -35,13 +35,33 @@ row_matrix<T> project(const row_matrix<T>& x, const row_matrix<T>& weights,
 }
 
 template <real T>
-void check_projection(const char* argument, const row_matrix<T>& weights,
-                      const Eigen::RowVector<T, Eigen::Dynamic>& bias, index_t rows, index_t num_heads) {
-  require(weights.rows() == rows, "self_attention", argument, weights.rows(), "as many rows as x has columns, #", rows);
-  require(num_heads >= 1 && weights.cols() % num_heads == 0, "self_attention", argument, weights.cols(),
-          "columns that # heads share", num_heads);
-  require(bias.size() == 0 || bias.size() == weights.cols(), "self_attention", "size of a bias", bias.size(),
-          "0 or #, the columns of its weights", weights.cols());
+problem check_projection(const row_matrix<T>& weights, const Eigen::RowVector<T, Eigen::Dynamic>& bias, index_t width,
+                         index_t num_heads) noexcept {
+  const auto invalid = [](const char* argument, index_t value, const char* rule, index_t limit) {
+    return problem::invalid("self_attention", argument, value, rule, limit);
+  };
+  if (weights.rows() != width) return invalid("number of rows", weights.rows(), "#, the width of its input", width);
+  if (weights.cols() % num_heads != 0)
+    return invalid("number of columns", weights.cols(), "a multiple of #, the number of heads", num_heads);
+  if (bias.size() != 0 && bias.size() != weights.cols())
+    return invalid("size of the bias", bias.size(), "0 or #, one for each column", weights.cols());
+  return {};
+}
+
+template <real T>
+void check_weights(const attention_weights<T>& w, index_t dim) {
+  require(w.num_heads >= 1, "self_attention", "num_heads", w.num_heads, "at least 1");
+  require(w.num_kv_heads >= 1, "self_attention", "num_kv_heads", w.num_kv_heads, "at least 1");
+  raise_if(check_projection(w.query, w.query_bias, dim, w.num_heads).of("query"));
+  raise_if(check_projection(w.key, w.key_bias, dim, w.num_kv_heads).of("key"));
+  raise_if(check_projection(w.value, w.value_bias, dim, w.num_kv_heads).of("value"));
+  if (w.output.size() == 0) {
+    require(w.output_bias.size() == 0, "self_attention", "size of output_bias", w.output_bias.size(),
+            "0 without an output projection");
+  } else {
+    const index_t width = w.num_heads * (w.value.cols() / w.num_kv_heads);
+    raise_if(check_projection(w.output, w.output_bias, width, 1).of("output"));
+  }
 }
 
 }  // namespace detail
@@ -56,10 +76,7 @@ template <real T, class E>
 row_matrix<T> self_attention(row_matrix<T> x, const attention_weights<T>& weights, const E& encoding,
                              attend_options<T> options = {}) {
   static_assert(check_embedding_hook<E, T>());
-  detail::check_projection("rows or columns of query", weights.query, weights.query_bias, x.cols(), weights.num_heads);
-  detail::check_projection("rows or columns of key", weights.key, weights.key_bias, x.cols(), weights.num_kv_heads);
-  detail::check_projection("rows or columns of value", weights.value, weights.value_bias, x.cols(),
-                           weights.num_kv_heads);
+  detail::check_weights(weights, x.cols());
   const index_t num_tokens = x.rows();
   const positions ids = options.positions.queries.value_or(positions(0, num_tokens));
   options.positions.queries = ids;
@@ -77,8 +94,6 @@ row_matrix<T> self_attention(row_matrix<T> x, const attention_weights<T>& weight
   attend(queries, keys, as_heads(v, weights.num_kv_heads), as_heads(heads, weights.num_heads), scores_of(encoding),
          options);
   if (weights.output.size() == 0) return heads;
-  require(weights.output.rows() == heads.cols(), "self_attention", "rows of output", weights.output.rows(),
-          "#, the columns of all heads", heads.cols());
   return detail::project(heads, weights.output, weights.output_bias);
 }
 

@@ -142,8 +142,10 @@ class attend_call {
     store(head, first_query, memory_of.rows);
   }
 
+  // By the block size rather than by the tile's: the last block of a call may be short, and a query's bits must not
+  // depend on which block it is in.
   void orient(score_tile<T>& tile) const noexcept {
-    const bool key_major = tile.num_queries >= min_key_major;
+    const bool key_major = block_.num_queries >= min_key_major || block_.num_keys == 1;  // else both strides are 1
     tile.query_stride = key_major ? 1 : block_.num_keys;
     tile.key_stride = key_major ? tile.num_queries : 1;
     tile.query_token_stride = key_major ? 1 : q_.head_dim;

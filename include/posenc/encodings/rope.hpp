@@ -4,9 +4,12 @@
 #include <posenc/angles/cos_sin.hpp>      // cos_sin
 #include <posenc/angles/frequencies.hpp>  // frequencies
 #include <posenc/encode.hpp>              // unchecked, the checked front
-#include <posenc/kernels/rotate.hpp>      // pairing, rotate_heads
+#include <posenc/kernels/change_pairing.hpp>
+#include <posenc/kernels/rotate.hpp>  // pairing, rotate_heads
 
 #include <algorithm>
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -34,32 +37,58 @@ struct cos_sin_rows {
       : cos_sin_rows(rows.cos, rows.sin, rows.num_rows, rows.num_pairs, rows.row_stride) {}
 };
 
+/// Which way positions turn. Scores are the same, cached keys are not.
+enum class rotation_sign : std::uint8_t { positive, negative };
+
+/// What few models want of a rotation.
+struct rope_options {
+  index_t first_column = 0;                      // of the rotary slice in a head
+  std::optional<pairing> output{};               // the pairing that is written; default: the one that is read
+  rotation_sign sign = rotation_sign::positive;  // negative: turns by -position * inv_freq (nanochat)
+};
+
 /// Turns each pair of columns of queries and keys by position * inv_freq, so that scores depend on distance alone.
 ///
 ///     y[a] = m (x[a] cos(p w_i) - x[b] sin(p w_i))     (a, b) = (i, i + d/2) or (2i, 2i + 1), w = inv_freq
 ///     y[b] = m (x[a] sin(p w_i) + x[b] cos(p w_i))     m = attention_factor of the frequencies
 ///
-/// Acts on    queries and keys, in place: columns [first_column, first_column + rotary_dim) of each head; the rest
-/// pass. Positions  any 32-bit, and real ones; one axis, or as many as the frequencies read (M-RoPE). Storage    the
-/// frequencies; no table. `fill_cos_sin` writes one into the caller's memory, for all layers of a step. Errors
-/// first_column < 0, or no pairs, throws invalid_argument; check_rotate finds a head too narrow for the slice. Accuracy
-/// that of `cos_sin`, then one rounding of each product and sum in float (double for double data). Source     Su et al.
-/// 2021, arXiv:2104.09864; pairings as in transformers' llama (half) and gptj (interleaved).
+///     rope(pairing::half, list)                                        // llama
+///     rope(pairing::interleaved, list, {.output = pairing::half})      // DeepSeek: reads pairs side by side, writes halves
+///
+/// Acts on    queries and keys, in place: columns [first_column, first_column + rotary_dim) of each head; the rest pass.
+/// Positions  any 32-bit, and real ones; one axis, or as many as the frequencies read (M-RoPE).
+/// Storage    the frequencies; no table. `fill_cos_sin` writes one into the caller's memory, for all layers of a step.
+/// Errors     first_column < 0, no pairs, or more than 1024 of them with another pairing for output, throws
+///            invalid_argument; check_rotate finds a head too narrow for the slice.
+/// Accuracy   that of `cos_sin`, then one rounding of each product and sum in float (double for double data).
+/// Source     Su et al. 2021, arXiv:2104.09864; pairings as in transformers' llama (half), gptj (interleaved) and deepseek_v3
+///            (both).
 class rope {
  public:
   /// More axes than any model reads; positions of one token are gathered on the stack.
   static constexpr index_t max_axes = 8;
 
   rope(pairing pairs, frequencies list, index_t first_column = 0)
-      : frequencies_(std::move(list)), first_column_(first_column), pairing_(pairs) {
+      : rope(pairs, std::move(list), rope_options{.first_column = first_column}) {}
+  rope(pairing pairs, frequencies list, const rope_options& options)
+      : frequencies_(std::move(list)),
+        first_column_(options.first_column),
+        pairing_(pairs),
+        output_(options.output.value_or(pairs)),
+        sign_(options.sign) {
     require(frequencies_.size() >= 1, "rope", "number of frequencies", frequencies_.size(), "at least 1");
-    require(first_column >= 0, "rope", "first_column", first_column, "at least 0");
+    require(first_column_ >= 0, "rope", "first_column", first_column_, "at least 0");
     require(frequencies_.num_axes() <= max_axes, "rope", "number of axes", frequencies_.num_axes(), "at most #",
             max_axes);
+    require(output_ == pairing_ || frequencies_.size() <= kernels::max_moved_pairs, "rope",
+            "number of frequencies with another pairing for output", frequencies_.size(), "at most #",
+            kernels::max_moved_pairs);
   }
 
   const frequencies& inv_freq() const noexcept { return frequencies_; }
-  pairing layout() const noexcept { return pairing_; }
+  pairing layout() const noexcept { return pairing_; }        // read
+  pairing output_layout() const noexcept { return output_; }  // written
+  rotation_sign sign() const noexcept { return sign_; }
   index_t num_pairs() const noexcept { return frequencies_.size(); }
   index_t rotary_dim() const noexcept { return 2 * frequencies_.size(); }
   index_t first_column() const noexcept { return first_column_; }
@@ -99,10 +128,38 @@ class rope {
     turn(p, direction::inverse, frequencies_.attention_factor(), gradients);
   }
 
-  /// Turns every view by the same angles: one row of cosines and sines a token, whatever the number of heads.
-  /// Unchecked.
+  /// Turns every view by the same angles: one row of cosines and sines a token, whatever the number of heads. Backwards, it
+  /// reads the pairing that forwards writes. Unchecked.
   template <token_positions P, element... S>
   void turn(const P& p, direction way, double magnitude, head_view<S>... x) const noexcept {
+    const bool forward = way == direction::forward;
+    turn_between(forward ? pairing_ : output_, forward ? output_ : pairing_, p, way, magnitude, x...);
+  }
+  /// Turns on what has been turned already and stays in the pairing that was written then. Unchecked.
+  template <token_positions P, element S>
+  void turn_on(const P& p, double magnitude, head_view<S> x) const noexcept {
+    turn_between(output_, output_, p, direction::forward, magnitude, x);
+  }
+
+  /// cos and sin of token t, pairs [first, first + count), times `magnitude`; a negative sign is in the sine.
+  template <real T, token_positions P>
+  void angles(const P& p, index_t t, index_t first, index_t count, double magnitude, T* cos, T* sin) const noexcept {
+    using coordinate = std::conditional_t<std::same_as<P, positions>, position_t, double>;
+    coordinate by_axis[max_axes];
+    for (index_t a = 0; a < frequencies_.num_axes(); ++a) by_axis[a] = p.at(a, t);
+    cos_sin(frequencies_, by_axis, first, count, cos, sin);
+    const double of_sine = sign_ == rotation_sign::positive ? magnitude : -magnitude;
+    if (of_sine == 1) return;
+    for (index_t i = 0; i < count; ++i) {
+      cos[i] = static_cast<T>(static_cast<double>(cos[i]) * magnitude);
+      sin[i] = static_cast<T>(static_cast<double>(sin[i]) * of_sine);
+    }
+  }
+
+ private:
+  template <token_positions P, element... S>
+  void turn_between(pairing read, pairing written, const P& p, direction way, double magnitude,
+                    head_view<S>... x) const noexcept {
     using T = std::common_type_t<compute_t<S>...>;
     const index_t num_tokens = p.size();
     T cos[kernels::max_pairs];
@@ -111,31 +168,20 @@ class rope {
       for (index_t first = 0; first < num_pairs(); first += kernels::max_pairs) {
         const index_t count = std::min(kernels::max_pairs, num_pairs() - first);
         angles(p, t, first, count, magnitude, cos, sin);
-        (kernels::rotate_heads(x.row(t, 0) + first_column_, x.num_heads, x.head_stride, pairing_, num_pairs(), first,
-                               count, cos, sin, way),
+        (kernels::rotate_heads(x.row(t, 0) + first_column_, x.num_heads, x.head_stride, read, num_pairs(), first, count,
+                               cos, sin, way),
          ...);
       }
+      if (read == written) continue;
+      (kernels::change_pairing(x.row(t, 0) + first_column_, x.num_heads, x.head_stride, read, num_pairs()), ...);
     }
   }
 
-  /// cos and sin of token t, pairs [first, first + count), times `magnitude`.
-  template <real T, token_positions P>
-  void angles(const P& p, index_t t, index_t first, index_t count, double magnitude, T* cos, T* sin) const noexcept {
-    using coordinate = std::conditional_t<std::same_as<P, positions>, position_t, double>;
-    coordinate by_axis[max_axes];
-    for (index_t a = 0; a < frequencies_.num_axes(); ++a) by_axis[a] = p.at(a, t);
-    cos_sin(frequencies_, by_axis, first, count, cos, sin);
-    if (magnitude == 1) return;
-    for (index_t i = 0; i < count; ++i) {
-      cos[i] = static_cast<T>(static_cast<double>(cos[i]) * magnitude);
-      sin[i] = static_cast<T>(static_cast<double>(sin[i]) * magnitude);
-    }
-  }
-
- private:
   frequencies frequencies_;
   index_t first_column_;
   pairing pairing_;
+  pairing output_;
+  rotation_sign sign_;
 };
 
 static_assert(query_key_encoding<rope, float> && real_query_key_encoding<rope, double>);
@@ -186,7 +232,7 @@ void unrotate(const rope& rotary, head_view<S> x, const P& p) {
 /// by    one difference of positions for each token
 template <element S, position_source P>
 void shift(unchecked_t, const rope& rotary, head_view<S> rotated, const P& by) noexcept {
-  rotary.turn(as_positions(by), direction::forward, 1, rotated);
+  rotary.turn_on(as_positions(by), 1, rotated);
 }
 template <element S, position_source P>
 void shift(const rope& rotary, head_view<S> rotated, const P& by) {

@@ -36,6 +36,9 @@ class scores_view {
     hooks::fill_bias(*encoding_, head, first, count, out);
   }
 
+  // The encoding checks its own axes.
+  index_t num_position_axes() const noexcept { return 0; }
+
   template <class T>
   problem check_scores(const score_shape& shape, const positions& queries, const positions& keys) const noexcept {
     return hooks::check_scores<T>(*encoding_, shape, queries, keys);

@@ -1,0 +1,133 @@
+#include <posenc/attention/attend.hpp>
+
+#include <posenc/attention/reference.hpp>
+#include <posenc/encodings/alibi.hpp>
+#include <posenc/encodings/any.hpp>
+#include <posenc/encodings/combine.hpp>
+#include <posenc/encodings/scores_of.hpp>
+
+#include "../catch.hpp"
+#include "random_attention.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+using namespace posenc;
+
+namespace {
+
+struct by_pair {
+  float bias(index_t head, position_t query, position_t key) const noexcept {
+    return 0.01F * static_cast<float>(query - 2 * key) + 0.1F * static_cast<float>(head);
+  }
+};
+
+/// Adds half of the product once more, and lowers a key by the number of allowed ones after it: needs queries, keys,
+/// scratch, and tiles from the last key to the first.
+struct by_content {
+  bool reads_content() const noexcept { return true; }
+  index_t scratch_size(index_t num_queries) const noexcept { return num_queries; }
+  template <real T>
+  void begin(const score_tile<T>& tile) const noexcept {
+    std::fill_n(tile.scratch, tile.num_queries, T(0));
+  }
+  template <real T>
+  void add_to_scores(const score_tile<T>& tile) const noexcept {
+    for (index_t q = 0; q < tile.num_queries; ++q) {
+      for (index_t k = tile.num_keys; k-- > 0;) {
+        if (tile.score(q, k) == -std::numeric_limits<T>::infinity()) continue;
+        T product = 0;
+        for (index_t d = 0; d < tile.head_dim; ++d) product += tile.query(q, d) * tile.key(k, d);
+        tile.score(q, k) += product / 2 - tile.scratch[q] / 64;
+        tile.scratch[q] += 1;
+      }
+    }
+  }
+};
+
+using some_encoding = any_encoding<float, double>;
+
+some_encoding draw_encoding(random_values& random) {
+  const alibi<float> slopes(std::vector<float>{0.5F, 0.125F, 0, -0.01F, 0.3F, 1, 0.7F, 0.1F, 0.25F});
+  const some_encoding all[] = {no_encoding{}, slopes, by_pair{}, by_content{}, combine(slopes, by_content{}, by_pair{})};
+  return random.one_of(all);
+}
+
+template <class T>
+std::vector<T> draw_workspace(random_values& random, index_t most, index_t least) {
+  const index_t sizes[] = {0, most, most + 5, least, random.whole(least, most)};
+  return std::vector<T>(static_cast<std::size_t>(random.one_of(sizes)));
+}
+
+/// Half a step of the output's type, beside what the compute type costs.
+template <class S>
+constexpr double output_unit = std::is_same_v<S, bf16> ? 0x1p-8 : std::is_same_v<S, f16> ? 0x1p-11 : 0;
+
+/// Whether outputs and log-sum-exps are the reference's, within the rounding of scores as large as they were.
+template <class T, class O>
+void expect_reference(const std::vector<reference_head>& heads, head_view<O> out, lse_view<T> lse, index_t head_dim) {
+  double worst = 0;
+  for (index_t h = 0; h < out.num_heads; ++h) {
+    const reference_head& head = heads[static_cast<std::size_t>(h)];
+    for (index_t q = 0; q < out.num_tokens; ++q) {
+      double size = 4 + std::sqrt(static_cast<double>(head_dim));
+      for (const double score : head.biased.row(q)) size = std::isinf(score) ? size : std::max(size, std::abs(score));
+      const double tolerance = 4 * std::numeric_limits<T>::epsilon() * size;
+      for (index_t d = 0; d < out.head_dim; ++d) {
+        const double error = std::abs(widen<double>(out.row(q, h)[d]) - head.out(q, d));
+        worst = std::max(worst, error / (tolerance + output_unit<O> * std::abs(head.out(q, d)) + output_unit<O> / 64));
+      }
+      if (std::isinf(head.lse[q]))
+        CHECK(static_cast<double>(lse.at(q, h)) == head.lse[q]);
+      else
+        worst = std::max(worst, std::abs(static_cast<double>(lse.at(q, h)) - head.lse[q]) / tolerance);
+    }
+  }
+  CHECK(worst <= 1);
+}
+
+template <class Q, class K, class V, class O>
+void expect_reference_everywhere(unsigned seed, int cases) {
+  using T = compute_t<Q>;
+  random_values random(seed);
+  CAPTURE(random.seed());
+  for (int i = 0; i < cases; ++i) {
+    const random_attention call(random);
+    CAPTURE(i, call.sizes());
+    const owned_heads<Q> q(random, call.num_queries, call.num_heads, call.head_dim);
+    const owned_heads<K> k(random, call.num_keys, call.num_kv_heads, call.head_dim);
+    const owned_heads<V> v(random, call.num_keys, call.num_kv_heads, call.value_dim);
+    owned_heads<O> out(call.num_queries, call.num_heads, call.value_dim, O(99.0F));
+    std::vector<T> lse(static_cast<std::size_t>(call.num_queries * call.num_heads), T(99));
+    const some_encoding encoding = draw_encoding(random);
+    const auto scores = scores_of(encoding);
+
+    auto options = call.options<T>();
+    options.lse = lse_view<T>(lse.data(), call.num_queries, call.num_heads, 1, call.num_queries);
+    const auto sizes = detail::tile_sizes_of<T>(call.num_queries, call.head_dim, k.view(), v.view(), scores);
+    auto workspace = draw_workspace<T>(random, workspace_size(q.view(), k.view(), v.view(), scores), sizes.values_with(1, 1));
+    options.run.workspace = workspace;
+    attend(q.view(), k.view(), v.view(), out.view(), scores, options);
+
+    const auto wide_q = in_double(q), wide_k = in_double(k), wide_v = in_double(v);
+    const auto heads = attend_reference(wide_q.view(), wide_k.view(), wide_v.view(), scores, call.options<double>());
+    expect_reference(heads, out.view(), options.lse, call.head_dim);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("attend: whatever it is told, it computes what the reference computes, in float", "[attend]") {
+  expect_reference_everywhere<float, float, float, float>(1, 100);
+}
+TEST_CASE("attend: whatever it is told, it computes what the reference computes, in double", "[attend]") {
+  expect_reference_everywhere<double, double, double, double>(2, 60);
+}
+TEST_CASE("attend: whatever it is told, it computes what the reference computes, in bf16", "[attend]") {
+  expect_reference_everywhere<bf16, bf16, bf16, bf16>(3, 60);
+}
+TEST_CASE("attend: whatever it is told, it computes what the reference computes, in mixed types", "[attend]") {
+  expect_reference_everywhere<float, f16, bf16, f16>(4, 60);
+}
