@@ -1,0 +1,30 @@
+// How the engine refuses a file: in one sentence that names the file, the field, its value and the rule.
+#pragma once
+
+#include <concepts>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace engine {
+
+/// Text of an untrusted file, fit for a terminal: quoted, escaped, and cut off when long.
+std::string escaped(std::string_view text);
+
+namespace detail {
+inline std::string shown(std::string_view text) { return std::string(text); }
+template <std::integral V>
+std::string shown(V value) {
+  return std::to_string(value);
+}
+std::string shown(double value);
+}  // namespace detail
+
+/// Throws "model.safetensors: header length is 123, expected at most 100".
+template <class V>
+[[noreturn]] void refuse(std::string_view file, std::string_view field, const V& value, std::string_view rule) {
+  throw std::runtime_error(std::string(file) + ": " + std::string(field) + " is " + detail::shown(value) +
+                           ", expected " + std::string(rule));
+}
+
+}  // namespace engine

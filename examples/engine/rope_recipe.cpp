@@ -1,0 +1,218 @@
+#include "rope_recipe.hpp"
+
+#include "error.hpp"
+
+#include <posenc/positions.hpp>  // position_t
+#include <posenc/scaling/default.hpp>
+#include <posenc/scaling/dynamic_ntk.hpp>
+#include <posenc/scaling/linear.hpp>
+#include <posenc/scaling/llama3.hpp>
+#include <posenc/scaling/longrope.hpp>
+#include <posenc/scaling/proportional.hpp>
+#include <posenc/scaling/yarn.hpp>
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <stdexcept>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace engine {
+
+namespace {
+
+constexpr double largest = 1e12;
+constexpr index_t largest_position = std::numeric_limits<posenc::position_t>::max();
+
+// What recipes read: the object about rotation, the configuration around it, and what follows from both.
+struct rope_fields {
+  const json_fields& config;
+  json_fields rope;  // without fields, if config.json has no such object
+  index_t head_dim;
+  index_t rotary_dim;
+  double partial_rotary_factor;
+  double rope_theta;
+
+  double factor() const { return rope.number({"factor"}, 0, largest); }
+  double number(json_fields::names names, double if_absent) const { return rope.number(names, 0, largest, if_absent); }
+  std::optional<double> optional(json_fields::names names) const {
+    return rope.has(names) ? std::optional(rope.number(names, 0, largest)) : std::nullopt;
+  }
+
+  index_t max_position_embeddings() const {
+    return config.integer({"max_position_embeddings", "n_positions"}, 1, largest_position);
+  }
+  // Phi-3 has it beside the object, and that one counts.
+  std::optional<index_t> original_max_position_embeddings() const {
+    const json_fields::names name = {"original_max_position_embeddings"};
+    for (const json_fields* where : {&config, &rope}) {
+      if (where->has(name)) return where->integer(name, 1, largest_position);
+    }
+    return std::nullopt;
+  }
+};
+
+rope_recipe fixed(posenc::frequencies list) {
+  return {.frequencies = [list = std::move(list)](index_t) { return list; },
+          .deciding_length = [](index_t) { return index_t{0}; }};
+}
+
+rope_recipe read_default(const rope_fields& f) {
+  return fixed(
+      posenc::default_frequencies({.head_dim = f.head_dim, .rotary_dim = f.rotary_dim, .rope_theta = f.rope_theta}));
+}
+
+rope_recipe read_linear(const rope_fields& f) {
+  return fixed(posenc::linear_frequencies(
+      {.head_dim = f.head_dim, .rotary_dim = f.rotary_dim, .rope_theta = f.rope_theta, .factor = f.factor()}));
+}
+
+rope_recipe read_dynamic(const rope_fields& f) {
+  // Hunyuan's variant, which does not depend on length.
+  if (f.rope.has({"alpha"})) f.rope.refuse_field({"alpha"}, "nothing: scaling by alpha is not known here");
+  const posenc::dynamic_ntk_frequencies_params params{.head_dim = f.head_dim,
+                                                      .rotary_dim = f.rotary_dim,
+                                                      .rope_theta = f.rope_theta,
+                                                      .factor = f.factor(),
+                                                      .max_position_embeddings = f.max_position_embeddings()};
+  const auto at_length = [params](index_t length) {
+    auto p = params;
+    p.seq_len = length;
+    return posenc::dynamic_ntk_frequencies(p);
+  };
+  return {.frequencies = at_length,
+          .deciding_length = [max = params.max_position_embeddings](index_t length) { return std::max(length, max); }};
+}
+
+rope_recipe read_yarn(const rope_fields& f) {
+  const index_t original = f.original_max_position_embeddings().value_or(0);
+  const index_t start = original != 0 ? original : f.max_position_embeddings();
+  const std::optional<double> factor = f.optional({"factor"});
+  const double beta_fast = f.number({"beta_fast"}, 0);
+  const double beta_slow = f.number({"beta_slow"}, 0);
+  // Zero stands for the default; without a factor, the two lengths give it. Llama leaves the softmax multiplier out.
+  return fixed(posenc::yarn_frequencies(
+      {.head_dim = f.head_dim,
+       .rotary_dim = f.rotary_dim,
+       .rope_theta = f.rope_theta,
+       .factor = factor ? *factor : static_cast<double>(f.max_position_embeddings()) / static_cast<double>(start),
+       .original_max_position_embeddings = start,
+       .beta_fast = beta_fast != 0 ? beta_fast : 32,
+       .beta_slow = beta_slow != 0 ? beta_slow : 1,
+       .truncate = f.rope.boolean({"truncate"}, true),
+       .mscale = f.number({"mscale"}, 0),
+       .mscale_all_dim = f.number({"mscale_all_dim"}, 0),
+       .attention_factor = f.optional({"attention_factor"})}));
+}
+
+rope_recipe read_longrope(const rope_fields& f) {
+  const index_t original = f.original_max_position_embeddings().value_or(0);
+  if (original == 0) f.rope.refuse_field({"original_max_position_embeddings"}, "the length before it was stretched");
+  const posenc::longrope_frequencies_params params{.head_dim = f.head_dim,
+                                                   .rotary_dim = f.rotary_dim,
+                                                   .rope_theta = f.rope_theta,
+                                                   .original_max_position_embeddings = original,
+                                                   .max_position_embeddings = f.max_position_embeddings(),
+                                                   .factor = f.optional({"factor"}),
+                                                   .attention_factor = f.optional({"attention_factor"})};
+  const auto at_length = [params, short_factor = f.rope.numbers({"short_factor"}, 0, largest),
+                          long_factor = f.rope.numbers({"long_factor"}, 0, largest)](index_t length) {
+    auto p = params;
+    p.short_factor = short_factor;
+    p.long_factor = long_factor;
+    p.seq_len = length;
+    return posenc::longrope_frequencies(p);
+  };
+  return {.frequencies = at_length,
+          .deciding_length = [original](index_t length) { return std::clamp(length, original, original + 1); }};
+}
+
+rope_recipe read_llama3(const rope_fields& f) {
+  const index_t original = f.original_max_position_embeddings().value_or(0);
+  if (original == 0) f.rope.refuse_field({"original_max_position_embeddings"}, "the length before it was stretched");
+  return fixed(posenc::llama3_frequencies({.head_dim = f.head_dim,
+                                           .rotary_dim = f.rotary_dim,
+                                           .rope_theta = f.rope_theta,
+                                           .factor = f.factor(),
+                                           .low_freq_factor = f.rope.number({"low_freq_factor"}, 0, largest),
+                                           .high_freq_factor = f.rope.number({"high_freq_factor"}, 0, largest),
+                                           .original_max_position_embeddings = original}));
+}
+
+// The share of pairs that rotate, not of columns: pairs span the whole head.
+rope_recipe read_proportional(const rope_fields& f) {
+  return fixed(posenc::proportional_frequencies({.head_dim = f.head_dim,
+                                                 .partial_rotary_factor = f.partial_rotary_factor,
+                                                 .rope_theta = f.rope_theta,
+                                                 .factor = f.number({"factor"}, 1)}));
+}
+
+struct named_reader {
+  std::string_view rope_type;
+  rope_recipe (*read)(const rope_fields&);
+};
+constexpr named_reader known_recipes[] = {
+    {"default", read_default},   {"linear", read_linear},
+    {"dynamic", read_dynamic},   {"yarn", read_yarn},
+    {"longrope", read_longrope}, {"su", read_longrope},
+    {"llama3", read_llama3},     {"proportional", read_proportional},
+};
+
+std::string known_types() {
+  std::string list;
+  for (const named_reader& known : known_recipes)
+    list += (list.empty() ? "one of " : ", ") + std::string(known.rope_type);
+  return list;
+}
+
+std::string read_rope_type(const json_fields& rope) {
+  // An object that says more than how fast and how much to rotate, but not by which recipe, is no default.
+  if (!rope.has({"rope_type", "type"}) && !rope.has_only({"rope_theta", "partial_rotary_factor"}))
+    rope.refuse_field({"rope_type", "type"}, known_types());
+  return rope.text({"rope_type", "type"}, "default");
+}
+
+// A number that may stand in the object or around it; in both only if they agree.
+double inner_or_outer(const json_fields& rope, json_fields::names inner, const json_fields& config,
+                      json_fields::names outer, double largest_value, double if_absent) {
+  if (!rope.has(inner)) return config.number(outer, 0, largest_value, if_absent);
+  const double value = rope.number(inner, 0, largest_value);
+  if (config.has(outer) && config.number(outer, 0, largest_value) != value)
+    config.refuse_field(outer, "the same as " + rope.path(*inner.begin()));
+  return value;
+}
+
+rope_fields read_fields(const json_fields& config, const architecture& family, index_t head_dim) {
+  const json_fields::names object = {"rope_parameters", "rope_scaling"};
+  rope_fields f{config, config.has(object) ? config.object(object) : json_fields::empty(config), head_dim, 0, 1, 10000};
+  f.rope_theta =
+      inner_or_outer(f.rope, {"rope_theta"}, config, {"rope_theta", "rotary_emb_base"}, largest, f.rope_theta);
+  f.partial_rotary_factor = inner_or_outer(f.rope, {"partial_rotary_factor"}, config,
+                                           {"partial_rotary_factor", "rotary_pct"}, 1, family.partial_rotary_factor);
+  f.rotary_dim = config.integer({"rotary_dim"}, 2, head_dim, family.rotary_dim);
+  if (f.rotary_dim == 0) f.rotary_dim = static_cast<index_t>(static_cast<double>(head_dim) * f.partial_rotary_factor);
+  return f;
+}
+
+}  // namespace
+
+rope_recipe read_rope(const json_fields& config, const architecture& family, index_t head_dim) {
+  const rope_fields fields = read_fields(config, family, head_dim);
+  const std::string rope_type = read_rope_type(fields.rope);
+  for (const named_reader& known : known_recipes) {
+    if (known.rope_type != rope_type) continue;
+    try {
+      rope_recipe recipe = known.read(fields);
+      recipe.rope_type = rope_type;
+      (void)recipe.frequencies(1);  // refuses now what it would refuse later
+      return recipe;
+    } catch (const std::invalid_argument& wrong) {
+      throw std::runtime_error(config.file_name() + ": " + wrong.what());
+    }
+  }
+  fields.rope.refuse_field({"rope_type", "type"}, known_types());
+}
+
+}  // namespace engine

@@ -1,0 +1,42 @@
+// What an encoding adds to scores, written out as a matrix, through the hook that attention calls.
+#pragma once
+
+#include "tensor.hpp"
+
+#include <posenc/hooks.hpp>
+
+#include <span>
+#include <vector>
+
+namespace verify {
+
+/// Whether ids count up by one.
+bool consecutive(std::span<const position_t> ids);
+
+/// [num_heads, num_queries, num_keys], from scores that are all zero.
+template <posenc::real T, class E>
+std::vector<T> bias_matrix(const E& encoding, index_t num_heads, std::span<const position_t> queries,
+                           std::span<const position_t> keys) {
+  const index_t num_queries = std::ssize(queries);
+  const index_t num_keys = std::ssize(keys);
+  const posenc::score_shape shape{.num_queries = num_queries, .num_keys = num_keys, .num_heads = num_heads};
+  posenc::raise_if(
+      posenc::hooks::check_scores<T>(encoding, shape, posenc::positions(queries), posenc::positions(keys)));
+  std::vector<T> scores(static_cast<std::size_t>(num_heads * num_queries * num_keys), T(0));
+  for (index_t head = 0; head < num_heads; ++head) {
+    posenc::score_tile<T> tile;
+    tile.scores = scores.data() + head * num_queries * num_keys;
+    tile.query_stride = num_keys;
+    tile.key_stride = 1;
+    tile.num_queries = num_queries;
+    tile.num_keys = num_keys;
+    tile.head = head;
+    tile.query_positions = queries.data();
+    tile.key_positions = keys.data();
+    tile.consecutive = consecutive(queries) && consecutive(keys);
+    posenc::hooks::add_to_scores(encoding, tile);
+  }
+  return scores;
+}
+
+}  // namespace verify

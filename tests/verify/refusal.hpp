@@ -1,0 +1,13 @@
+// A model whose positions end must say so.
+#pragma once
+
+#include "findings.hpp"
+
+#include <engine/model.hpp>
+
+namespace verify {
+
+/// `length` tokens must be refused, one less must not.
+void check_refusal(const engine::model& model, index_t length, findings& found);
+
+}  // namespace verify
