@@ -42,6 +42,13 @@ POSENC_NAMES_(check_rotate)
 POSENC_NAMES_(check_scores)
 #undef POSENC_NAMES_
 
+/// Whether E has a member named like the hook of some place, right or almost right.
+template <class E>
+consteval bool names_a_hook() {
+  return names_add_to<E>() || names_apply_to_queries<E>() || names_apply_to_keys<E>() || names_bias<E>() ||
+         names_add_to_scores<E>();
+}
+
 // clang-format off
 
 /// Has every hook by name (`combine`, `scores_of`); what counts are its parts, a tuple of types.

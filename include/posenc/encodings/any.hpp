@@ -128,9 +128,10 @@ class any_encoding {
   static constexpr bool computes_in = (std::same_as<compute_t<S>, T> || ...);
 
  public:
+  // Implicit: any encoding is one. What almost is one comes in as well, to be turned away with a sentence.
   template <class E>
-  requires(!std::same_as<E, any_encoding> && (positional_encoding<E, S> || ...))
-      any_encoding(E e)  // implicit: any encoding is one
+  requires(!std::same_as<E, any_encoding> && ((positional_encoding<E, S> || ...) || detail::names_a_hook<E>()))
+      any_encoding(E e)
       : held_(std::make_shared<const E>(std::move(e))), table_(&table_of<E>) {
     static_assert((check_embedding_hook<E, S>() && ...) && (check_query_key_hooks<E, S>() && ...) &&
                   (check_score_hook<E, compute_t<S>>() && ...));

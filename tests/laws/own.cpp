@@ -1,0 +1,69 @@
+// Encodings of a user's own, as short as they can be.
+#include "hold.hpp"
+
+#include <cmath>
+#include <cstdlib>
+
+using namespace posenc;
+
+namespace {
+
+struct my_decay {
+  float rate;
+  float bias(index_t, position_t distance) const noexcept { return -rate * std::log1p(float(std::abs(distance))); }
+};
+static_assert(positional_encoding<my_decay>);
+
+// Of both positions, and not of their distance.
+struct my_anchor {
+  double bias(index_t head, position_t query, position_t key) const noexcept {
+    return 0.01 * double(head + 1) * double(query % 7) * double(key % 5);
+  }
+};
+
+// A reflection: its own inverse, and its own adjoint.
+struct my_sign {
+  template <scalar S>
+  void apply_to_queries(head_view<S> x, const positions& p) const noexcept {
+    for (index_t t = 0; t < x.num_tokens; ++t) {
+      for (index_t h = 0; h < x.num_heads && p[t] % 2 != 0; ++h) {
+        for (index_t d = 0; d < x.head_dim; d += 2) x.row(t, h)[d] = narrow<S>(-widen<compute_t<S>>(x.row(t, h)[d]));
+      }
+    }
+  }
+  template <scalar S>
+  void apply_to_keys(head_view<S> x, const positions& p) const noexcept {
+    apply_to_queries(x, p);
+  }
+  template <scalar S>
+  void apply_to_queries_backward(head_view<const S>, head_view<S> gradients, const positions& p,
+                                 std::span<compute_t<S>>) const noexcept {
+    apply_to_queries(gradients, p);
+  }
+  template <scalar S>
+  void apply_to_keys_backward(head_view<const S>, head_view<S> gradients, const positions& p,
+                              std::span<compute_t<S>>) const noexcept {
+    apply_to_queries(gradients, p);
+  }
+  template <scalar S>
+  friend void unrotate(const my_sign& e, head_view<S> x, const positions& p) {
+    e.apply_to_queries(x, p);
+  }
+};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("laws: an encoding of five lines", "[laws]", float, double, bf16, f16) {
+  const law_report report = laws_hold<TestType>(my_decay{0.5F});
+  CHECK(ran(report, "scores: the bias depends on distance alone"));
+}
+
+TEMPLATE_TEST_CASE("laws: a bias of both positions", "[laws]", float, double, bf16, f16) {
+  const law_report report = laws_hold<TestType>(my_anchor{});
+  CHECK(!ran(report, "scores: the bias depends on distance alone"));
+}
+
+TEMPLATE_TEST_CASE("laws: a reflection", "[laws]", float, double, bf16, f16) {
+  const law_report report = laws_hold<TestType>(my_sign{}, {.claims = {.norm_factor = 1}});
+  CHECK(ran(report, "apply_to_queries: unrotate gives the input back"));
+}
