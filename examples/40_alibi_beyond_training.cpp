@@ -57,3 +57,12 @@ int main() {
   }
   return holds ? 0 : 1;
 }
+
+// length      change of the last token's output with
+//             ALiBi     sinusoids
+//  2x    256   < 1e-6    0.44
+//  4x    512   < 1e-6    0.37
+//  8x   1024   < 1e-6    0.32
+// 16x   2048   < 1e-6    0.33
+// 32x   4096   < 1e-6    0.30
+// 64x   8192   < 1e-6    0.31

@@ -37,7 +37,8 @@ TEST_CASE("eigen: blocks and maps keep their strides", "[eigen]") {
   CHECK(keys.num_heads == 2);
   CHECK(keys.head_dim == 2);
   CHECK(keys.row(3, 1)[0] == 3 * 12 + 4 + 2);
-  const Eigen::Map<row_matrix<float>, 0, Eigen::OuterStride<>> every_other(packed.data(), 2, 3, Eigen::OuterStride<>(24));
+  const Eigen::Map<row_matrix<float>, 0, Eigen::OuterStride<>> every_other(packed.data(), 2, 3,
+                                                                           Eigen::OuterStride<>(24));
   CHECK(as_tokens(every_other).token(1)[2] == 26);
   Eigen::RowVectorXf row = Eigen::RowVectorXf::Constant(6, 2.0F);
   CHECK(as_tokens(row).num_tokens == 1);

@@ -16,7 +16,8 @@ struct adds_position {
   template <scalar S, token_positions P>
   void add_to(token_view<S> x, const P& p) const noexcept {
     for (index_t t = 0; t < x.num_tokens; ++t) {
-      for (index_t d = 0; d < x.dim; ++d) x.token(t)[d] = narrow<S>(widen<compute_t<S>>(x.token(t)[d]) + static_cast<compute_t<S>>(p[t]));
+      for (index_t d = 0; d < x.dim; ++d)
+        x.token(t)[d] = narrow<S>(widen<compute_t<S>>(x.token(t)[d]) + static_cast<compute_t<S>>(p[t]));
     }
   }
   problem check_add(const embedding_shape& shape, const positions& p) const noexcept {

@@ -84,7 +84,8 @@ static_assert(relative_bias<by_distance, float> && pairwise_bias<by_pair, double
 static_assert(score_encoding<by_tile, double> && !score_encoding<no_encoding, float>);
 static_assert(noexcept(hooks::add_to_scores(by_distance{}, score_tile<float>{})));
 
-TEST_CASE("hooks: a bias of distance or of a pair fills tiles of any shape, both ways, whatever the positions", "[hooks]") {
+TEST_CASE("hooks: a bias of distance or of a pair fills tiles of any shape, both ways, whatever the positions",
+          "[hooks]") {
   const contiguous along = GENERATE(contiguous::queries, contiguous::keys);
   for (const index_t num_queries : {1, 2, 7, 64, 128, 200}) {
     for (const index_t num_keys : {1, 3, 64, 128, 129, 300}) {  // 256 together is the last tile that is tabulated

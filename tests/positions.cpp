@@ -32,7 +32,8 @@ std::string found(const positions& p, index_t num_tokens, index_t num_axes = 1) 
 }  // namespace
 
 static_assert(std::is_trivially_copyable_v<positions> && std::is_trivially_copyable_v<real_positions>);
-static_assert(position_source<positions> && position_source<real_positions> && position_source<std::vector<position_t>>);
+static_assert(position_source<positions> && position_source<real_positions> &&
+              position_source<std::vector<position_t>>);
 static_assert(position_source<std::span<const position_t>> && position_source<std::array<double, 3>>);
 static_assert(position_source<position_t[4]> && position_source<std::vector<double>>);
 // Wider, narrower and unsigned ids would have to be converted, and floats are neither ids nor exact coordinates.

@@ -58,8 +58,8 @@ TEST_CASE("view: token-major, head-major and packed memory give the same heads",
       }
     }
   }
-  CHECK(by_head == std::vector<float>{0, 1, 2,  3,  8,  9,  10, 11, 16, 17, 18, 19,  //
-                                      4, 5, 6,  7,  12, 13, 14, 15, 20, 21, 22, 23});
+  CHECK(by_head == std::vector<float>{0, 1, 2, 3, 8,  9,  10, 11, 16, 17, 18, 19,  //
+                                      4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23});
   CHECK(packed[24 + 8] == 8);  // of token 1 the keys come second
   CHECK(std::accumulate(packed.begin(), packed.end(), 0.0F) == 276);
 }

@@ -4,8 +4,7 @@
 
 namespace engine {
 
-std::string escaped(std::string_view text) {
-  constexpr std::size_t longest = 60;
+std::string escaped(std::string_view text, std::size_t longest) {
   std::string safe = "\"";
   for (const char c : text.substr(0, longest)) {
     const auto byte = static_cast<unsigned char>(c);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -9,7 +10,7 @@
 namespace engine {
 
 /// Text of an untrusted file, fit for a terminal: quoted, escaped, and cut off when long.
-std::string escaped(std::string_view text);
+std::string escaped(std::string_view text, std::size_t longest = 60);
 
 namespace detail {
 inline std::string shown(std::string_view text) { return std::string(text); }

@@ -70,7 +70,7 @@ nlohmann::json parse_json(std::string_view text, std::string_view file_name) {
     });
   } catch (const nlohmann::json::exception& error) {
     // Its text quotes what it has read last, which may be anything.
-    throw std::runtime_error(std::string(file_name) + ": not valid JSON: " + escaped(error.what()));
+    throw std::runtime_error(std::string(file_name) + ": not valid JSON: " + escaped(error.what(), 200));
   }
 }
 

@@ -31,26 +31,34 @@ struct rope_fields {
   const json_fields& config;
   json_fields rope;  // without fields, if config.json has no such object
   index_t head_dim;
-  index_t rotary_dim;
+  index_t rotary_dim;  // 0: partial_rotary_factor decides
   double partial_rotary_factor;
   double rope_theta;
 
-  double factor() const { return rope.number({"factor"}, 0, largest); }
-  double number(json_fields::names names, double if_absent) const { return rope.number(names, 0, largest, if_absent); }
-  std::optional<double> optional(json_fields::names names) const {
-    return rope.has(names) ? std::optional(rope.number(names, 0, largest)) : std::nullopt;
+  /// What all recipes but one start from.
+  template <class Params>
+  Params start() const {
+    Params p;
+    p.head_dim = head_dim;
+    p.rotary_dim = rotary_dim;
+    p.partial_rotary_factor = partial_rotary_factor;
+    p.rope_theta = rope_theta;
+    return p;
+  }
+
+  double number(const char* name) const { return rope.number({name}, 0, largest); }
+  std::optional<double> optional(const char* name) const {
+    return rope.has({name}) ? std::optional(number(name)) : std::nullopt;
   }
 
   index_t max_position_embeddings() const {
     return config.integer({"max_position_embeddings", "n_positions"}, 1, largest_position);
   }
   // Phi-3 has it beside the object, and that one counts.
-  std::optional<index_t> original_max_position_embeddings() const {
+  index_t original_max_position_embeddings() const {
     const json_fields::names name = {"original_max_position_embeddings"};
-    for (const json_fields* where : {&config, &rope}) {
-      if (where->has(name)) return where->integer(name, 1, largest_position);
-    }
-    return std::nullopt;
+    const json_fields& holder = config.has(name) ? config : rope;
+    return holder.integer(name, 1, largest_position);
   }
 };
 
@@ -60,93 +68,85 @@ rope_recipe fixed(posenc::frequencies list) {
 }
 
 rope_recipe read_default(const rope_fields& f) {
-  return fixed(
-      posenc::default_frequencies({.head_dim = f.head_dim, .rotary_dim = f.rotary_dim, .rope_theta = f.rope_theta}));
+  return fixed(default_frequencies(f.start<posenc::default_frequencies_params>()));
 }
 
 rope_recipe read_linear(const rope_fields& f) {
-  return fixed(posenc::linear_frequencies(
-      {.head_dim = f.head_dim, .rotary_dim = f.rotary_dim, .rope_theta = f.rope_theta, .factor = f.factor()}));
+  auto p = f.start<posenc::linear_frequencies_params>();
+  p.factor = f.number("factor");
+  return fixed(linear_frequencies(p));
 }
 
 rope_recipe read_dynamic(const rope_fields& f) {
   // Hunyuan's variant, which does not depend on length.
   if (f.rope.has({"alpha"})) f.rope.refuse_field({"alpha"}, "nothing: scaling by alpha is not known here");
-  const posenc::dynamic_ntk_frequencies_params params{.head_dim = f.head_dim,
-                                                      .rotary_dim = f.rotary_dim,
-                                                      .rope_theta = f.rope_theta,
-                                                      .factor = f.factor(),
-                                                      .max_position_embeddings = f.max_position_embeddings()};
-  const auto at_length = [params](index_t length) {
-    auto p = params;
-    p.seq_len = length;
-    return posenc::dynamic_ntk_frequencies(p);
+  auto p = f.start<posenc::dynamic_ntk_frequencies_params>();
+  p.factor = f.number("factor");
+  p.max_position_embeddings = f.max_position_embeddings();
+  const auto at_length = [p](index_t length) {
+    auto at = p;
+    at.seq_len = length;
+    return dynamic_ntk_frequencies(at);
   };
   return {.frequencies = at_length,
-          .deciding_length = [max = params.max_position_embeddings](index_t length) { return std::max(length, max); }};
+          .deciding_length = [max = p.max_position_embeddings](index_t length) { return std::max(length, max); }};
 }
 
 rope_recipe read_yarn(const rope_fields& f) {
-  const index_t original = f.original_max_position_embeddings().value_or(0);
-  const index_t start = original != 0 ? original : f.max_position_embeddings();
-  const std::optional<double> factor = f.optional({"factor"});
-  const double beta_fast = f.number({"beta_fast"}, 0);
-  const double beta_slow = f.number({"beta_slow"}, 0);
-  // Zero stands for the default; without a factor, the two lengths give it. Llama leaves the softmax multiplier out.
-  return fixed(posenc::yarn_frequencies(
-      {.head_dim = f.head_dim,
-       .rotary_dim = f.rotary_dim,
-       .rope_theta = f.rope_theta,
-       .factor = factor ? *factor : static_cast<double>(f.max_position_embeddings()) / static_cast<double>(start),
-       .original_max_position_embeddings = start,
-       .beta_fast = beta_fast != 0 ? beta_fast : 32,
-       .beta_slow = beta_slow != 0 ? beta_slow : 1,
-       .truncate = f.rope.boolean({"truncate"}, true),
-       .mscale = f.number({"mscale"}, 0),
-       .mscale_all_dim = f.number({"mscale_all_dim"}, 0),
-       .attention_factor = f.optional({"attention_factor"})}));
+  auto p = f.start<posenc::yarn_frequencies_params>();
+  const json_fields::names original = {"original_max_position_embeddings"};
+  p.original_max_position_embeddings = f.rope.has(original) || f.config.has(original)
+                                           ? f.original_max_position_embeddings()
+                                           : f.max_position_embeddings();
+  p.factor = f.rope.has({"factor"}) ? f.number("factor")
+                                    : static_cast<double>(f.max_position_embeddings()) /
+                                          static_cast<double>(p.original_max_position_embeddings);
+  // Zero stands for the default. Llama leaves the softmax multiplier out.
+  if (const auto beta = f.optional("beta_fast").value_or(0); beta != 0) p.beta_fast = beta;
+  if (const auto beta = f.optional("beta_slow").value_or(0); beta != 0) p.beta_slow = beta;
+  p.truncate = f.rope.boolean({"truncate"}, true);
+  p.mscale = f.optional("mscale").value_or(0);
+  p.mscale_all_dim = f.optional("mscale_all_dim").value_or(0);
+  p.attention_factor = f.optional("attention_factor");
+  return fixed(yarn_frequencies(p));
 }
 
 rope_recipe read_longrope(const rope_fields& f) {
-  const index_t original = f.original_max_position_embeddings().value_or(0);
-  if (original == 0) f.rope.refuse_field({"original_max_position_embeddings"}, "the length before it was stretched");
-  const posenc::longrope_frequencies_params params{.head_dim = f.head_dim,
-                                                   .rotary_dim = f.rotary_dim,
-                                                   .rope_theta = f.rope_theta,
-                                                   .original_max_position_embeddings = original,
-                                                   .max_position_embeddings = f.max_position_embeddings(),
-                                                   .factor = f.optional({"factor"}),
-                                                   .attention_factor = f.optional({"attention_factor"})};
-  const auto at_length = [params, short_factor = f.rope.numbers({"short_factor"}, 0, largest),
+  auto p = f.start<posenc::longrope_frequencies_params>();
+  p.original_max_position_embeddings = f.original_max_position_embeddings();
+  p.max_position_embeddings = f.max_position_embeddings();
+  p.factor = f.optional("factor");
+  p.attention_factor = f.optional("attention_factor");
+  const auto at_length = [p, short_factor = f.rope.numbers({"short_factor"}, 0, largest),
                           long_factor = f.rope.numbers({"long_factor"}, 0, largest)](index_t length) {
-    auto p = params;
-    p.short_factor = short_factor;
-    p.long_factor = long_factor;
-    p.seq_len = length;
-    return posenc::longrope_frequencies(p);
+    auto at = p;
+    at.short_factor = short_factor;
+    at.long_factor = long_factor;
+    at.seq_len = length;
+    return longrope_frequencies(at);
   };
-  return {.frequencies = at_length,
-          .deciding_length = [original](index_t length) { return std::clamp(length, original, original + 1); }};
+  return {.frequencies = at_length, .deciding_length = [original = p.original_max_position_embeddings](index_t length) {
+            return std::clamp(length, original, original + 1);
+          }};
 }
 
 rope_recipe read_llama3(const rope_fields& f) {
-  const index_t original = f.original_max_position_embeddings().value_or(0);
-  if (original == 0) f.rope.refuse_field({"original_max_position_embeddings"}, "the length before it was stretched");
-  return fixed(posenc::llama3_frequencies({.head_dim = f.head_dim,
-                                           .rotary_dim = f.rotary_dim,
-                                           .rope_theta = f.rope_theta,
-                                           .factor = f.factor(),
-                                           .low_freq_factor = f.rope.number({"low_freq_factor"}, 0, largest),
-                                           .high_freq_factor = f.rope.number({"high_freq_factor"}, 0, largest),
-                                           .original_max_position_embeddings = original}));
+  auto p = f.start<posenc::llama3_frequencies_params>();
+  p.factor = f.number("factor");
+  p.low_freq_factor = f.number("low_freq_factor");
+  p.high_freq_factor = f.number("high_freq_factor");
+  p.original_max_position_embeddings = f.original_max_position_embeddings();
+  return fixed(llama3_frequencies(p));
 }
 
 // The share of pairs that rotate, not of columns: pairs span the whole head.
 rope_recipe read_proportional(const rope_fields& f) {
-  return fixed(posenc::proportional_frequencies({.head_dim = f.head_dim,
-                                                 .partial_rotary_factor = f.partial_rotary_factor,
-                                                 .rope_theta = f.rope_theta,
-                                                 .factor = f.number({"factor"}, 1)}));
+  posenc::proportional_frequencies_params p;
+  p.head_dim = f.head_dim;
+  p.partial_rotary_factor = f.partial_rotary_factor;
+  p.rope_theta = f.rope_theta;
+  p.factor = f.optional("factor").value_or(1);
+  return fixed(proportional_frequencies(p));
 }
 
 struct named_reader {
@@ -192,7 +192,6 @@ rope_fields read_fields(const json_fields& config, const architecture& family, i
   f.partial_rotary_factor = inner_or_outer(f.rope, {"partial_rotary_factor"}, config,
                                            {"partial_rotary_factor", "rotary_pct"}, 1, family.partial_rotary_factor);
   f.rotary_dim = config.integer({"rotary_dim"}, 2, head_dim, family.rotary_dim);
-  if (f.rotary_dim == 0) f.rotary_dim = static_cast<index_t>(static_cast<double>(head_dim) * f.partial_rotary_factor);
   return f;
 }
 

@@ -10,6 +10,8 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 using namespace posenc;
@@ -128,6 +130,27 @@ TEMPLATE_TEST_CASE("cos_sin: within the promised ulp for any frequency and real 
     const auto got = at<TestType>(frequencies(std::vector<double>{frequency}), position);
     CHECK(ulp_error(got.cos, exact.cos) <= promised_ulp<TestType>);
     CHECK(ulp_error(got.sin, exact.sin) <= promised_ulp<TestType>);
+  }
+}
+
+// A position that takes a frequency within 2^-67 of a quarter turn: found by continued fractions over 20000 positions.
+TEMPLATE_TEST_CASE("cos_sin: even a list made to miss does not", "[cos_sin]", float, double) {
+  struct trap {
+    double frequency;
+    position_t position;
+    double cos, sin;  // by mpmath at 600 bits, rounded to nearest
+  };
+  const std::array<trap, 3> traps{{
+      {0x1.f1bef0e494739p-1, 1932562158, -1, -0x1.a1fdcb4343327p-68},
+      {0x1.708da759b9992p-1, 2070965656, -0x1.c98a392af4eefp-67, -1},
+      {0x1.bae3884868a88p-2, 1938191370, 0x1.0974639e98032p-65, 1},
+  }};
+  if (std::is_same_v<TestType, float> && !detail::reduces_real_positions) return;  // promised with FMA only
+  for (const trap& t : traps) {
+    CAPTURE(t.frequency, t.position);
+    const auto got = at<TestType>(frequencies(std::vector<double>{t.frequency}), t.position);
+    CHECK(ulp_distance(got.cos, static_cast<TestType>(t.cos)) <= 1);
+    CHECK(ulp_distance(got.sin, static_cast<TestType>(t.sin)) <= 1);
   }
 }
 

@@ -51,7 +51,8 @@ using some_encoding = any_encoding<float, double>;
 
 some_encoding draw_encoding(random_values& random) {
   const alibi<float> slopes(std::vector<float>{0.5F, 0.125F, 0, -0.01F, 0.3F, 1, 0.7F, 0.1F, 0.25F});
-  const some_encoding all[] = {no_encoding{}, slopes, by_pair{}, by_content{}, combine(slopes, by_content{}, by_pair{})};
+  const some_encoding all[] = {no_encoding{}, slopes, by_pair{}, by_content{},
+                               combine(slopes, by_content{}, by_pair{})};
   return random.one_of(all);
 }
 
@@ -63,7 +64,9 @@ std::vector<T> draw_workspace(random_values& random, index_t most, index_t least
 
 /// Half a step of the output's type, beside what the compute type costs.
 template <class S>
-constexpr double output_unit = std::is_same_v<S, bf16> ? 0x1p-8 : std::is_same_v<S, f16> ? 0x1p-11 : 0;
+constexpr double output_unit = std::is_same_v<S, bf16>  ? 0x1p-8
+                               : std::is_same_v<S, f16> ? 0x1p-11
+                                                        : 0;
 
 /// Whether outputs and log-sum-exps are the reference's, within the rounding of scores as large as they were.
 template <class T, class O>
@@ -107,7 +110,8 @@ void expect_reference_everywhere(unsigned seed, int cases) {
     auto options = call.options<T>();
     options.lse = lse_view<T>(lse.data(), call.num_queries, call.num_heads, 1, call.num_queries);
     const auto sizes = detail::tile_sizes_of<T>(call.num_queries, call.head_dim, k.view(), v.view(), scores);
-    auto workspace = draw_workspace<T>(random, workspace_size(q.view(), k.view(), v.view(), scores), sizes.values_with(1, 1));
+    auto workspace =
+        draw_workspace<T>(random, workspace_size(q.view(), k.view(), v.view(), scores), sizes.values_with(1, 1));
     options.run.workspace = workspace;
     attend(q.view(), k.view(), v.view(), out.view(), scores, options);
 

@@ -179,5 +179,7 @@ TEST_CASE("attend: memory that does not suffice is refused", "[attend]") {
   x.v = {wide.data(), 3, 1, 6};
   x.out = x.out.heads(0, 1);
   x.options.lse = {};
-  x.is_refused("attend: run.workspace (none given, so the stack's) is 8192, expected at least 8201 values; workspace_size tells");
+  x.is_refused(
+      "attend: run.workspace (none given, so the stack's) is 8192, expected at least 8201 values; workspace_size "
+      "tells");
 }

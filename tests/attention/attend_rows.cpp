@@ -86,8 +86,8 @@ TEST_CASE("attend: no queries, no heads and no columns are nothing to do", "[att
   attend(x.q.view(), x.k.view(), head_view<float>(nullptr, 4, 1, 0), head_view<float>(nullptr, 3, 2, 0), slopes);
   // Of no columns all products are zero, and all keys weigh the same.
   std::vector<float> mean(6);
-  attend(head_view<float>(nullptr, 3, 2, 0), head_view<float>(nullptr, 4, 1, 0), head_view(x.v.values.data(), 4, 1, 1, 5, 5),
-         head_view(mean.data(), 3, 2, 1), no_encoding{});
+  attend(head_view<float>(nullptr, 3, 2, 0), head_view<float>(nullptr, 4, 1, 0),
+         head_view(x.v.values.data(), 4, 1, 1, 5, 5), head_view(mean.data(), 3, 2, 1), no_encoding{});
   CHECK(std::abs(mean[0] - (x.v.values[0] + x.v.values[5] + x.v.values[10] + x.v.values[15]) / 4) < 1e-6F);
 }
 
@@ -170,7 +170,8 @@ TEST_CASE("attend: pages in any order give the bits of one piece", "[attend]") {
   const index_t num_pages = (83 + page_size - 1) / page_size;
   std::vector<position_t> table(static_cast<std::size_t>(num_pages));
   std::iota(table.begin(), table.end(), 0);
-  for (std::size_t i = table.size(); i-- > 1;) std::swap(table[i], table[static_cast<std::size_t>(random.whole(0, static_cast<index_t>(i)))]);
+  for (std::size_t i = table.size(); i-- > 1;)
+    std::swap(table[i], table[static_cast<std::size_t>(random.whole(0, static_cast<index_t>(i)))]);
   std::vector<float> pages(static_cast<std::size_t>(num_pages * page_size * 2 * 8), not_a_number);
   const paged_view<float> keys(pages.data(), table, page_size, 83, 2, 8);
   for (index_t t = 0; t < 83; ++t) {
@@ -203,7 +204,8 @@ TEST_CASE("attend: threads give the bits of one worker, with the stack and with 
   std::vector<float> of_one, of_three;
   if (!on_stack) {
     of_one.resize(static_cast<std::size_t>(workspace_size(serial.q.view(), serial.k.view(), serial.v.view(), four)));
-    of_three.resize(static_cast<std::size_t>(workspace_size(serial.q.view(), serial.k.view(), serial.v.view(), four, three)));
+    of_three.resize(
+        static_cast<std::size_t>(workspace_size(serial.q.view(), serial.k.view(), serial.v.view(), four, three)));
     CHECK(of_three.size() == 3 * of_one.size());
   }
   call parallel = serial;

@@ -47,11 +47,13 @@ struct call {
   }
   /// The same by hand: q and k turned, then attend.
   template <class E, class Scores>
-  std::vector<float> by_hand(const E& encoding, const positions& queries, const positions& keys, const Scores& scores) const {
+  std::vector<float> by_hand(const E& encoding, const positions& queries, const positions& keys,
+                             const Scores& scores) const {
     owned_heads<float> turned_q = q, turned_k = k, out(q.num_tokens, 4, 5);
     apply_to_queries(encoding, turned_q.view(), queries);
     apply_to_keys(encoding, turned_k.view(), keys);
-    attend(turned_q.view(), turned_k.view(), v.view(), out.view(), scores, {.band = causal(), .positions = {queries, keys}});
+    attend(turned_q.view(), turned_k.view(), v.view(), out.view(), scores,
+           {.band = causal(), .positions = {queries, keys}});
     return out.values;
   }
 };
@@ -96,7 +98,8 @@ TEST_CASE("attention: wrappers of an encoding give its bits", "[attention]") {
   const auto plain = x.under(both);
   CHECK(x.under(any_encoding<float>(both)) == plain);
   CHECK(x.under(any_encoding<float, bf16>(combine(no_encoding{}, both, no_encoding{}))) == plain);
-  CHECK(x.under(combine(any_encoding<float>(alibi<float>(4)), any_encoding<float>(rotary(pairing::interleaved)))) == plain);
+  CHECK(x.under(combine(any_encoding<float>(alibi<float>(4)), any_encoding<float>(rotary(pairing::interleaved)))) ==
+        plain);
   CHECK(x.under(any_encoding<float>()) == x.under(no_encoding{}));
 }
 
@@ -104,7 +107,8 @@ TEST_CASE("attention: distance alone counts under rope", "[attention]") {
   random_values random(4);
   CAPTURE(random.seed());
   const call x(random);
-  const auto there = x.under(rotary(), {.band = causal(), .positions = {positions(1'000'004, 9), positions(1'000'000, 13)}});
+  const auto there =
+      x.under(rotary(), {.band = causal(), .positions = {positions(1'000'004, 9), positions(1'000'000, 13)}});
   CHECK(largest_difference(there, x.under(rotary())) < 2e-6F);
 }
 
@@ -155,7 +159,8 @@ TEST_CASE("attention: what does not fit is refused before anything is written", 
   };
   const rope wide(pairing::half, rotary().inv_freq(), 2);
   refuses(wide, {}, "rotate: queries: head_dim is 7, expected at least 8, the end of the rotary slice");
-  refuses(rotary(), {.positions = {positions(0, 3)}}, "attend: queries: number of positions is 3, expected 9, one for each token");
+  refuses(rotary(), {.positions = {positions(0, 3)}},
+          "attend: queries: number of positions is 3, expected 9, one for each token");
   refuses(rotary(), {.positions = {.keys = positions(0, 3)}},
           "attend: keys: number of positions is 3, expected 13, one for each token");
   const std::vector<position_t> ids(2 * 9);

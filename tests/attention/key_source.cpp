@@ -11,7 +11,8 @@ using namespace posenc;
 
 static_assert(key_source<head_view<float>> && key_source<head_view<const bf16>> && key_source<paged_view<const f16>>);
 static_assert(!key_source<token_view<float>> && !key_source<std::vector<float>>);
-static_assert(std::is_same_v<key_element_t<head_view<const bf16>>, bf16> && std::is_same_v<key_element_t<paged_view<f16>>, f16>);
+static_assert(std::is_same_v<key_element_t<head_view<const bf16>>, bf16> &&
+              std::is_same_v<key_element_t<paged_view<f16>>, f16>);
 static_assert(std::is_trivially_copyable_v<paged_view<float>>);
 
 namespace {
@@ -52,7 +53,8 @@ TEST_CASE("key_source: a page gives what is left of it, or what is asked for", "
 TEST_CASE("key_source: pages may have any layout, head by head too", "[key_source]") {
   const auto memory = counted(3 * 100);
   const std::vector<position_t> table{1, 2};
-  const paged_view<const float> pages(memory.data(), table, 4, 7, 2, 3, 100, 3, 12);  // [page, head, token, column] and a gap
+  const paged_view<const float> pages(memory.data(), table, 4, 7, 2, 3, 100, 3,
+                                      12);  // [page, head, token, column] and a gap
   CHECK(*pages.block(5, 2).row(1, 1) == 200 + 12 + 2 * 3);
 }
 

@@ -33,7 +33,8 @@ struct part {
 struct data {
   owned_heads<float> q, k, v;
   std::vector<float> sinks;
-  explicit data(random_values& random) : q(random, 40, 4, 8), k(random, 40, 2, 8), v(random, 40, 2, 6), sinks(random.list<float>(4)) {}
+  explicit data(random_values& random)
+      : q(random, 40, 4, 8), k(random, 40, 2, 8), v(random, 40, 2, 6), sinks(random.list<float>(4)) {}
 
   part attended(attend_options<float> options) const {
     part result(40, 4, 6);
@@ -51,7 +52,8 @@ part merged(std::vector<partial_attention<float>> parts, std::span<const float> 
 
 void expect_equal(const part& a, const part& b) {
   float largest = 0;
-  for (std::size_t i = 0; i < a.out.values.size(); ++i) largest = std::max(largest, std::abs(a.out.values[i] - b.out.values[i]));
+  for (std::size_t i = 0; i < a.out.values.size(); ++i)
+    largest = std::max(largest, std::abs(a.out.values[i] - b.out.values[i]));
   for (std::size_t i = 0; i < a.lse.size(); ++i) {
     if (a.lse[i] != b.lse[i]) largest = std::max(largest, std::abs(a.lse[i] - b.lse[i]));  // infinities are equal
   }
@@ -75,7 +77,8 @@ TEST_CASE("merge: in any order and grouping", "[merge]") {
   random_values random(2);
   CAPTURE(random.seed());
   const data x(random);
-  part a = x.attended({.band = sliding_window(5)}), b = x.attended({.band = {5, 11}}), c = x.attended({.band = beyond_window(11)});
+  part a = x.attended({.band = sliding_window(5)}), b = x.attended({.band = {5, 11}}),
+       c = x.attended({.band = beyond_window(11)});
   const part all = merged({a.view(), b.view(), c.view()}, x.sinks);
   part first_two = merged({a.view(), b.view()}), last_two = merged({c.view(), b.view()});
   expect_equal(merged({first_two.view(), c.view()}, x.sinks), all);
@@ -89,7 +92,8 @@ TEST_CASE("merge: one part stays as it is, and parts without keys weigh nothing"
   part some = x.attended({.band = {-100, -3}});  // the last three queries see nothing
   part nothing = x.attended({.band = {100, 101}});
   CHECK(nothing.lse == std::vector<float>(160, -infinity));
-  for (float& value : nothing.out.values) value = std::numeric_limits<float>::quiet_NaN();  // what weighs nothing is not read
+  for (float& value : nothing.out.values)
+    value = std::numeric_limits<float>::quiet_NaN();  // what weighs nothing is not read
   expect_equal(merged({some.view()}), some);
   expect_equal(merged({nothing.view(), some.view(), nothing.view()}), some);
   const part empty = merged({nothing.view(), nothing.view()});

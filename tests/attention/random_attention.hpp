@@ -26,7 +26,8 @@ struct random_attention {
   std::vector<posenc::position_t> query_ids{}, key_ids{};
 
   explicit random_attention(random_values& random, posenc::index_t largest = 150) {
-    const posenc::index_t lengths[] = {0, 1, 2, 7, 8, 9, 63, 64, 65, random.whole(0, largest), random.whole(0, largest)};
+    const posenc::index_t lengths[] = {
+        0, 1, 2, 7, 8, 9, 63, 64, 65, random.whole(0, largest), random.whole(0, largest)};
     const posenc::index_t dims[] = {1, 3, 16, 64};
     const posenc::index_t groups[] = {1, 2, 3};
     num_queries = std::min(largest, random.one_of(lengths));

@@ -62,10 +62,11 @@ matrix by_hand(const layer& l, const matrix& table, const std::vector<position_t
   const matrix v = add_bias(x * l.weights.value, l.weights.value_bias);
   rotate(rotary, as_heads(q, num_heads), ids);
   rotate(rotary, as_heads(k, num_kv_heads), ids);
-  const auto heads = attend_reference(as_heads(q, num_heads), as_heads(k, num_kv_heads), as_heads(v, num_kv_heads), slopes,
-                                      {.band = causal(), .positions = {ids, ids}});
+  const auto heads = attend_reference(as_heads(q, num_heads), as_heads(k, num_kv_heads), as_heads(v, num_kv_heads),
+                                      slopes, {.band = causal(), .positions = {ids, ids}});
   matrix side_by_side(num_tokens, num_heads * value_dim);
-  for (index_t h = 0; h < num_heads; ++h) side_by_side.middleCols(h * value_dim, value_dim) = heads[static_cast<std::size_t>(h)].out;
+  for (index_t h = 0; h < num_heads; ++h)
+    side_by_side.middleCols(h * value_dim, value_dim) = heads[static_cast<std::size_t>(h)].out;
   if (l.weights.output.size() == 0) return side_by_side;
   return add_bias(side_by_side * l.weights.output, l.weights.output_bias);
 }
@@ -84,7 +85,8 @@ TEST_CASE("self_attention: a layer is its four places, written out", "[self_atte
     l.weights.output_bias.resize(0);
   }
   const matrix table = draw(random, 12, dim);
-  const auto all = combine(learned<double>(std::vector<double>(table.data(), table.data() + table.size()), dim), rotary, slopes);
+  const auto all =
+      combine(learned<double>(std::vector<double>(table.data(), table.data() + table.size()), dim), rotary, slopes);
   const std::vector<position_t> in_order{0, 1, 2, 3, 4, 5, 6}, ids{3, 3, 0, 11, 5, 6, 1};
   const matrix before = l.x;
   const matrix y = self_attention(l.x, l.weights, all, {.band = causal()});

@@ -81,7 +81,8 @@ TEST_CASE("tile_sizes: a head that no block holds is reported, with what it need
   sizes.encoding = &encoding;
   sizes.head_dim = sizes.value_dim = 64;
   CHECK(sizes.check(run_options<float>{}).message() ==
-        "attend: run.workspace (none given, so the stack's) is 8192, expected at least 10131 values; workspace_size tells");
+        "attend: run.workspace (none given, so the stack's) is 8192, expected at least 10131 values; workspace_size "
+        "tells");
   std::vector<float> workspace(10131);
   CHECK_FALSE(sizes.check(run_options<float>{.workspace = workspace}));
 }

@@ -70,12 +70,14 @@ TEMPLATE_TEST_CASE("any: rows are treated as the held encoding treats them, bit 
     if (apply == 1) apply_to_queries(held, expected.view(), ids);
     if (apply == 2) apply_to_keys(any, x.view(), positions(3, 3));
     if (apply == 2) apply_to_keys(held, expected.view(), positions(3, 3));
-    for (std::size_t i = 0; i < x.values.size(); ++i) CHECK(widen<float>(x.values[i]) == widen<float>(expected.values[i]));
+    for (std::size_t i = 0; i < x.values.size(); ++i)
+      CHECK(widen<float>(x.values[i]) == widen<float>(expected.values[i]));
   }
   const any_of_two rotary = small_rope();
   apply_to_keys(rotary, x.view(), std::vector<double>{0.5, -3, 2});
   rotate(small_rope(), expected.view(), std::vector<double>{0.5, -3, 2});
-  for (std::size_t i = 0; i < x.values.size(); ++i) CHECK(widen<float>(x.values[i]) == widen<float>(expected.values[i]));
+  for (std::size_t i = 0; i < x.values.size(); ++i)
+    CHECK(widen<float>(x.values[i]) == widen<float>(expected.values[i]));
 }
 
 TEST_CASE("any: scores are treated as the held encoding treats them", "[any]") {
@@ -111,15 +113,17 @@ TEST_CASE("any: whether it has a bias of distance, reads content or wants scratc
 }
 
 TEST_CASE("any: the held encoding's checks speak", "[any]") {
-  const any_of_two table = learned<float>(std::vector<float>(5 * 4), 4), rotary = small_rope(), biased = alibi<float>(2);
+  const any_of_two table = learned<float>(std::vector<float>(5 * 4), 4), rotary = small_rope(),
+                   biased = alibi<float>(2);
   std::vector<float> x(4, 1.0F);
   const token_view embeddings(x.data(), 1, 4);
   const head_view<const float> narrow_heads(x.data(), 1, 2, 2);
   CHECK_THROWS_WITH(add_to(table, embeddings, positions(5, 1)), "add_to: positions[0] is 5, expected at most 4");
   CHECK_THROWS_WITH(add_to(table, embeddings, positions(0, 2)),
                     "add_to: number of positions is 2, expected 1, one for each token");
-  CHECK_THROWS_WITH(add_to(table, embeddings, std::vector<double>{0.5}),
-                    "add_to: number of real-valued positions is 1, expected integer positions, which alone this encoding takes");
+  CHECK_THROWS_WITH(
+      add_to(table, embeddings, std::vector<double>{0.5}),
+      "add_to: number of real-valued positions is 1, expected integer positions, which alone this encoding takes");
   CHECK(x == std::vector<float>(4, 1.0F));
   CHECK(check_rotate(rotary, narrow_heads, positions(0, 1)).message() ==
         "rotate: head_dim is 2, expected at least 4, the end of the rotary slice");

@@ -62,9 +62,11 @@ double score_after(const E& e, double before, index_t num_queries = 2) {
 
 static_assert(std::is_same_v<decltype(combine(no_encoding{}, no_encoding{})), no_encoding>);
 static_assert(std::is_same_v<decltype(combine(no_encoding{}, constant{}, no_encoding{})), constant>);
-static_assert(std::is_same_v<decltype(combine(constant{}, no_encoding{}, small_rope(1)))::parts, std::tuple<constant, rope>>);
+static_assert(
+    std::is_same_v<decltype(combine(constant{}, no_encoding{}, small_rope(1)))::parts, std::tuple<constant, rope>>);
 static_assert(positional_encoding<combined<constant, rope>> && score_encoding<combined<constant, rope>, float> &&
-              query_key_encoding<combined<constant, rope>, bf16> && !embedding_encoding<combined<constant, rope>, float>);
+              query_key_encoding<combined<constant, rope>, bf16> &&
+              !embedding_encoding<combined<constant, rope>, float>);
 static_assert(!score_encoding<combined<rope, rope>, float>);
 
 TEST_CASE("combine: parts act one after the other on embeddings, queries and keys", "[combine]") {
@@ -162,9 +164,11 @@ TEST_CASE("combine: gradients of parameters lie one after the other", "[combine]
   owned_tile<double> x(contiguous::keys, 2, 2), upstream(contiguous::keys, 2, 2);
   x.tile.head = 1;
   upstream.tile.score(1, 0) = 4;  // distance 1
-  hooks::add_to_scores_backward(all, x.tile, score_gradients<double>{upstream.scores.data(), nullptr, nullptr, gradients});
+  hooks::add_to_scores_backward(all, x.tile,
+                                score_gradients<double>{upstream.scores.data(), nullptr, nullptr, gradients});
   const std::vector<double> ones(4, 1.0);
-  hooks::add_to_backward(all, token_view<const double>(ones.data(), 1, 4), positions(2, 1), std::span<double>(gradients));
+  hooks::add_to_backward(all, token_view<const double>(ones.data(), 1, 4), positions(2, 1),
+                         std::span<double>(gradients));
   CHECK(gradients == std::vector<double>{0, -4, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 0, -4, 0});
 }
 
@@ -176,5 +180,6 @@ TEST_CASE("combine: the gradient passes two rotations in turn", "[combine]") {
   hooks::apply_to_queries_backward(both, head_view<const double>(x.view()), gradients.view(), positions(2, 3), {});
   unrotate(small_rope(0.25F), expected.view(), positions(2, 3));
   unrotate(small_rope(1), expected.view(), positions(2, 3));
-  for (std::size_t i = 0; i < gradients.values.size(); ++i) CHECK(std::abs(gradients.values[i] - expected.values[i]) < 1e-14);
+  for (std::size_t i = 0; i < gradients.values.size(); ++i)
+    CHECK(std::abs(gradients.values[i] - expected.values[i]) < 1e-14);
 }

@@ -65,8 +65,8 @@ TEMPLATE_TEST_CASE("rope: each pair turns by position * inv_freq", "[rope]", flo
   rotate(rotary, x.view(), ids);
   for (index_t t = 0; t < 6; ++t) {
     for (index_t h = 0; h < 2; ++h) {
-      const auto expected = turned(head(before.view(), t, h), pairs, frequency_list, ids[static_cast<std::size_t>(t)], 1.5,
-                                   static_cast<std::size_t>(first_column));
+      const auto expected = turned(head(before.view(), t, h), pairs, frequency_list, ids[static_cast<std::size_t>(t)],
+                                   1.5, static_cast<std::size_t>(first_column));
       CHECK(largest_difference(head(x.view(), t, h), expected) <= 2 * tolerance<TestType>);
       for (index_t d = 0; d < 15; ++d) {
         if (d >= first_column && d < first_column + 10) continue;
@@ -87,12 +87,13 @@ TEST_CASE("rope: more pairs than one block of angles holds turn all alike", "[ro
   rotate(rope(pairs, frequencies(inv_freq)), x.view(), positions(1000, 2));
   for (index_t h = 0; h < 3; ++h) {
     // At position 1001 the plain formula's own angle is off by 2^-43.
-    CHECK(largest_difference(head(x.view(), 1, h), turned(head(before.view(), 1, h), pairs, inv_freq, 1001, 1)) < 0x1p-41);
+    CHECK(largest_difference(head(x.view(), 1, h), turned(head(before.view(), 1, h), pairs, inv_freq, 1001, 1)) <
+          0x1p-41);
   }
 }
 
-TEMPLATE_TEST_CASE("rope: unrotate gives back what rotate took, and shift moves it on, with the factor in it once", "[rope]",
-                   float, double) {
+TEMPLATE_TEST_CASE("rope: unrotate gives back what rotate took, and shift moves it on, with the factor in it once",
+                   "[rope]", float, double) {
   random_values random(3);
   CAPTURE(random.seed());
   const pairing pairs = GENERATE(pairing::half, pairing::interleaved);
@@ -105,7 +106,8 @@ TEMPLATE_TEST_CASE("rope: unrotate gives back what rotate took, and shift moves 
   owned_heads<TestType> x = before;
   rotate(rotary, x.view(), ids);
   unrotate(rotary, x.view(), ids);
-  for (std::size_t i = 0; i < x.values.size(); ++i) CHECK(std::abs(x.values[i] - before.values[i]) < tolerance<TestType>);
+  for (std::size_t i = 0; i < x.values.size(); ++i)
+    CHECK(std::abs(x.values[i] - before.values[i]) < tolerance<TestType>);
 
   owned_heads<TestType> there = before;
   rotate(rotary, x.view(), ids);
@@ -148,7 +150,8 @@ TEST_CASE("rope: each pair turns with its own axis, and one axis stands for all"
     std::vector<double> angles;
     for (std::size_t i = 0; i < 5; ++i) angles.push_back(inv_freq[i] * ids[2 * static_cast<std::size_t>(axes[i]) + t]);
     const auto token = static_cast<index_t>(t);
-    CHECK(largest_difference(head(x.view(), token, 0), turned(head(before.view(), token, 0), pairs, angles, 1, 1)) < 0x1p-43);
+    CHECK(largest_difference(head(x.view(), token, 0), turned(head(before.view(), token, 0), pairs, angles, 1, 1)) <
+          0x1p-43);
   }
   owned_heads<double> on_one = before, on_three = before;
   rotate(rotary, on_one.view(), std::vector<position_t>{4, 5});

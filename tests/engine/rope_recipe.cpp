@@ -111,10 +111,10 @@ TEST_CASE("rope recipe: unknown and incomplete recipes are refused, never taken 
                     "c: rope_parameters.rope_type is absent, " + known);
   CHECK_THROWS_WITH(read(R"({"rope_parameters": {"rope_type": "linear"}})"),
                     "c: rope_parameters.factor is absent, expected a number from 0 to 1e+12");
-  CHECK_THROWS_WITH(read(R"({"rope_parameters": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1,
+  CHECK_THROWS_WITH(
+      read(R"({"rope_parameters": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1,
                              "high_freq_factor": 4}})"),
-                    "c: rope_parameters.original_max_position_embeddings is absent, expected the length before it was "
-                    "stretched");
+      "c: rope_parameters.original_max_position_embeddings is absent, expected a whole number from 1 to 2147483647");
   CHECK_THROWS_WITH(read(R"({"rope_parameters": {"rope_type": "dynamic", "factor": 2}})"),
                     "c: max_position_embeddings is absent, expected a whole number from 1 to 2147483647");
   CHECK_THROWS_WITH(read(R"({"rope_parameters": "yarn"})"), "c: rope_parameters is \"yarn\", expected an object");
@@ -127,6 +127,8 @@ TEST_CASE("rope recipe: senseless parameters are refused when the file is read",
                     "c: default_frequencies: rope_theta is 0, expected above 0 and finite");
   CHECK_THROWS_WITH(read(R"({"partial_rotary_factor": 0.2})"),
                     "c: default_frequencies: rotary_dim is 3, expected even and at least 2");
+  CHECK_THROWS_WITH(read(R"({"partial_rotary_factor": 0.01})"),
+                    "c: default_frequencies: rotary_dim is 0, expected even and at least 2");
   CHECK_THROWS_WITH(read(R"({"rope_parameters": {"rope_type": "longrope", "factor": 2, "short_factor": [1],
                              "long_factor": [1], "original_max_position_embeddings": 8},
                              "max_position_embeddings": 16})"),

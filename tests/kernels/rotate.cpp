@@ -70,7 +70,8 @@ TEMPLATE_TEST_CASE("rotate: both pairings turn what they say they turn, whatever
             const double xb = widen<double>(before.data()[b]);
             const double c = x.cos.data()[i];
             const double s = sign * x.sin.data()[i];
-            right = right && is_turned(x.values.data()[a], xa, c, xb, -s) && is_turned(x.values.data()[b], xa, s, xb, c);
+            right =
+                right && is_turned(x.values.data()[a], xa, c, xb, -s) && is_turned(x.values.data()[b], xa, s, xb, c);
           }
           for (index_t i = 2 * num_pairs; i < x.head_stride; ++i) {
             const index_t gap = h * x.head_stride + i;
@@ -128,8 +129,7 @@ TEMPLATE_TEST_CASE("rotate: 16 bits are rounded once, from the float result", "[
   }
 }
 
-TEMPLATE_TEST_CASE("rotate: a quarter turn is exact, and NaN stays in its pair", "[rotate]", float, double,
-                   bf16, f16) {
+TEMPLATE_TEST_CASE("rotate: a quarter turn is exact, and NaN stays in its pair", "[rotate]", float, double, bf16, f16) {
   random_values random(5);
   CAPTURE(random.seed());
   const index_t pair = GENERATE(0, 5, 18);

@@ -40,7 +40,8 @@ double defined_value(std::uint32_t bits) {
 /// The nearest number of the format: adding 1.5 * 2^52 times its last place lets the hardware round there, once.
 template <class S>
 double nearest(double x) {
-  const int exponent = std::max(static_cast<int>(std::bit_cast<std::uint64_t>(x) >> 52 & 0x7ffU) - 1023, least_exponent<S>);
+  const int exponent =
+      std::max(static_cast<int>(std::bit_cast<std::uint64_t>(x) >> 52 & 0x7ffU) - 1023, least_exponent<S>);
   if (exponent > 200) return x;  // infinities and NaN
   const auto last_place = static_cast<std::uint64_t>(1023 + exponent - fraction_bits<S>) << 52;
   const double above = 0x1.8p52 * std::bit_cast<double>(last_place);
@@ -58,7 +59,8 @@ bool same(double a, double b) {  // NaNs by sign, all else by bits
 template <class S>
 bool rounds_right(double x) {
   // Far beyond the format the last place would leave the range of double.
-  const double expected = std::abs(x) > 0x1p200 ? std::copysign(std::numeric_limits<double>::infinity(), x) : nearest<S>(x);
+  const double expected =
+      std::abs(x) > 0x1p200 ? std::copysign(std::numeric_limits<double>::infinity(), x) : nearest<S>(x);
   return same(static_cast<double>(S(x)), std::isnan(x) ? x : expected);
 }
 
@@ -105,7 +107,8 @@ TEMPLATE_TEST_CASE("scalar: doubles at every tie, and a last place beside it, go
   std::vector<double> wrong;
   for (std::uint32_t bits = 0; bits < infinity; ++bits) {
     const double value = defined_value<TestType>(bits);
-    const double step = bits + 1 < infinity ? defined_value<TestType>(bits + 1) - value : value - defined_value<TestType>(bits - 1);
+    const double step =
+        bits + 1 < infinity ? defined_value<TestType>(bits + 1) - value : value - defined_value<TestType>(bits - 1);
     const double tie = value + step / 2;
     for (const double x : {tie, std::nextafter(tie, 0.0), std::nextafter(tie, 1e300)}) {
       if (!rounds_right<TestType>(x) || !rounds_right<TestType>(-x)) wrong.push_back(x);

@@ -1,3 +1,4 @@
+// Two laws of attention as goldens: permutation without positions, and shifts under rotation.
 #include "attention_forms.hpp"
 #include "attention_setting.hpp"
 #include "rope_parameters.hpp"
@@ -62,8 +63,7 @@ std::vector<T> rotated_scores(const golden_case& one, index_t shift) {
     const auto queries = heads_of(q, shape, b);
     const auto keys = heads_of(k, shape, b);
     posenc::rotate(rotary, queries, keys, at);
-    const auto heads = posenc::attend_reference(queries, keys, keys, posenc::no_encoding{}, setting.options());
-    for (const auto& head : heads) {
+    for (const auto& head : posenc::attend_reference(queries, keys, keys, posenc::no_encoding{}, setting.options())) {
       for (const double score : head.scaled.template reshaped<Eigen::RowMajor>())
         scores.push_back(static_cast<T>(score));
     }

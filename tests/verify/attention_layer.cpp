@@ -1,3 +1,4 @@
+// A whole layer: what acts on embeddings, projections, attention, and the gradients of all of them.
 #include "attention_forms.hpp"
 #include "attention_setting.hpp"
 #include "sinusoidal_parameters.hpp"

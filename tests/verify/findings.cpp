@@ -1,5 +1,6 @@
 #include "findings.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <limits>
@@ -70,7 +71,7 @@ void findings::compare(const std::string& output, std::span<const double> got, c
   deviation worst;
   for (std::size_t i = 0; i < got.size(); ++i) {
     const deviation here{distance(got[i], want.values[i]),
-                         allowance(want.values[i], allowed, radians.empty() ? 0 : radians[i])};
+                         allowance(want.values[i], allowed, radians.size() == got.size() ? radians[i] : 0)};
     if (!(here.error <= here.allowed)) ++misses;
     if (i > 0 && !here.beyond(worst)) continue;
     worst = here;
@@ -97,7 +98,10 @@ void findings::expect(bool holds, const std::string& otherwise) {
   if (!holds) fail(otherwise);
 }
 
-void findings::fail(const std::string& why) { failures_.push_back(why); }
+void findings::fail(const std::string& why) {
+  // Two ways to one output fail alike.
+  if (std::find(failures_.begin(), failures_.end(), why) == failures_.end()) failures_.push_back(why);
+}
 void findings::cannot_judge(const std::string& why) { open_.push_back(why); }
 void findings::lacks_weights(const std::string& why) { lacking_ = why; }
 

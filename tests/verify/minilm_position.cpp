@@ -1,3 +1,4 @@
+// MiniLM with and without its positions, and where they end.
 #include "refusal.hpp"
 #include "trained_cases.hpp"
 
@@ -46,7 +47,7 @@ void check_shifts(const engine::model& model, const tokens& ids, const json& wan
                   findings& found) {
   const engine::row_vector unshifted = model.sentence_embedding(ids);
   for (const auto& [shift, value] : want.items()) {
-    const engine::forward_options options{.first_position = std::stoll(shift)};
+    const engine::forward_options options{.first_position = number_of(shift)};
     found.compare("cosine after a shift by " + shift, cosine(model.sentence_embedding(ids, options), unshifted),
                   value.get<double>(), allowed);
   }
@@ -62,7 +63,7 @@ void check_table(const engine::model& model, const json& content, findings& foun
   }
   for (const auto& [row, first_columns] : content.at("table_rows_sample").items()) {
     const auto want = first_columns.get<std::vector<double>>();
-    const index_t number = std::stoll(row);
+    const index_t number = number_of(row);
     if (number < 0 || number >= table->num_tokens || std::ssize(want) > table->dim)
       throw std::runtime_error("the table has no row " + row + " of that width");
     const float* got = table->token(number);

@@ -1,3 +1,4 @@
+// MiniLM on sentences: hidden states, embeddings, and a batch with padding.
 #include "trained_cases.hpp"
 
 namespace verify {
@@ -20,7 +21,7 @@ void check_hidden_states(const std::vector<engine::matrix>& states, const json& 
                          findings& found) {
   const auto rows = one.at("rows").get<std::vector<index_t>>();
   for (const auto& [layer, want] : one.at("hidden_states").items()) {
-    const auto number = static_cast<std::size_t>(std::stoul(layer));
+    const auto number = static_cast<std::size_t>(number_of(layer));
     if (number >= states.size()) throw std::runtime_error("there is no layer " + layer);
     if (want.size() != rows.size()) throw std::runtime_error("rows and hidden_states disagree");
     for (std::size_t i = 0; i < rows.size(); ++i) {

@@ -36,6 +36,7 @@ index_t largest(const engine::matrix& logits, index_t row) {
 void check_logits(const engine::model& model, const json& one, const tolerance& allowed, findings& found) {
   const auto ids = one.at("input_ids").get<std::vector<token_id>>();
   const auto rows = one.at("rows").get<std::vector<index_t>>();
+  if (ids.empty()) throw std::runtime_error("input_ids are empty");
   const engine::matrix logits = model.forward(ids);
   if (one.at("logits").size() != rows.size()) throw std::runtime_error("rows and logits disagree");
   for (std::size_t i = 0; i < rows.size(); ++i) {

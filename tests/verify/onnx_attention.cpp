@@ -20,7 +20,8 @@ struct attention_call {
       : queries(heads_shape_of(one.input("Q"), one.integer("q_num_heads", 0))),
         new_keys(heads_shape_of(one.input("K"), one.integer("kv_num_heads", 0))),
         new_values(heads_shape_of(one.input("V"), one.integer("kv_num_heads", 0))),
-        past(one.find("past_key") != nullptr ? one.input("past_key").dim(2) : 0),
+        has_past(one.find("past_key") != nullptr),
+        past(has_past ? one.input("past_key").dim(2) : 0),
         keys(with_past(new_keys)),
         values(with_past(new_values)) {
     if (new_keys.batch != queries.batch || new_values.batch != queries.batch)
@@ -42,14 +43,15 @@ struct attention_call {
   }
   // Behind the past; or, with an external cache, at its end; else at the front.
   index_t query_offset(index_t batch) const {
-    return num_valid.empty() ? past : valid_keys(batch) - queries.num_tokens;
+    return has_past || num_valid.empty() ? past : valid_keys(batch) - queries.num_tokens;
   }
   heads_shape outputs() const {
     return {queries.batch, queries.num_heads, queries.num_tokens, values.head_dim, queries.token_major};
   }
 
   heads_shape queries, new_keys, new_values;
-  index_t past;
+  bool has_past;
+  index_t past;                       // its length
   heads_shape keys, values;           // those of the past, and the new ones
   std::vector<position_t> num_valid;  // [batch], empty: all keys
 };
@@ -168,6 +170,7 @@ void check_in(onnx_case& one, const attention_call& call, const onnx_mask& mask)
 
 }  // namespace
 
+// softmax_precision asks for a type to compute in: the kernel takes float or more, and the oracle double whatever it is.
 void check_onnx_attention(onnx_case& one) {
   one.expect_only({"is_causal", "scale", "softcap", "q_num_heads", "kv_num_heads", "qk_matmul_output_mode",
                    "left_window_size", "right_window_size", "softmax_precision"},

@@ -20,16 +20,18 @@ void for_each_batch(golden_case& one, std::vector<S>& x, const heads_shape& shap
   }
 }
 
-heads_shape shape_of(golden_case& one, const tensor& x) {
+// `name` is the role of an input: q, k or x.
+heads_shape shape_of(const golden_case& one, const std::string& name) {
+  const tensor& x = one.input(name);
   const std::string order = x.rank() == 3 ? "batch, position, head * dim" : "batch, head, position, dim";
-  return heads_shape_of(x, one.text("order", order), one.count("num_heads", 1));
+  const index_t num_heads = one.count("num_heads", 1);
+  return heads_shape_of(x, one.text("order", order), name == "k" ? one.count("num_kv_heads", num_heads) : num_heads);
 }
 
-// `name` is the role of the input: q, k or x.
 template <posenc::real T>
 void rotate_one(golden_case& one, const std::string& name) {
   const tensor& x = one.input(name);
-  const heads_shape shape = shape_of(one, x);
+  const heads_shape shape = shape_of(one, name);
   const posenc::rope rotary = rope_of(one, shape.head_dim);
   std::vector<T> turned = values_as<T>(x);
   for_each_batch(one, turned, shape, [&](head_view<T> heads, const positions& at) {
@@ -53,11 +55,13 @@ void rotate_one(golden_case& one, const std::string& name) {
     one.give(name + "_shifted", shifted);
   }
   if (one.wants(name + "_grad")) {
-    const std::vector<T> input = values_as<T>(x);
     std::vector<T> gradient = values_as<T>(one.input("upstream", x.shape));
     for_each_batch(one, gradient, shape, [&](head_view<T> heads, const positions& at) {
       const head_view<const T> before = heads;  // the rotation is linear: what it acted on does not matter
-      posenc::hooks::apply_to_queries_backward<posenc::rope, T>(rotary, before, heads, at, {});
+      if (name == "k")
+        posenc::hooks::apply_to_keys_backward<posenc::rope, T>(rotary, before, heads, at, {});
+      else
+        posenc::hooks::apply_to_queries_backward<posenc::rope, T>(rotary, before, heads, at, {});
     });
     one.give(name + "_grad", gradient);
   }
@@ -66,10 +70,9 @@ void rotate_one(golden_case& one, const std::string& name) {
 // Stored, rotated and stored again in sixteen bits.
 template <posenc::scalar S>
 void rotate_rounded(golden_case& one) {
-  const tensor& x = one.input("x");
-  const heads_shape shape = shape_of(one, x);
+  const heads_shape shape = shape_of(one, "x");
   const posenc::rope rotary = rope_of(one, shape.head_dim);
-  std::vector<S> turned = values_as<S>(x);
+  std::vector<S> turned = values_as<S>(one.input("x"));
   for_each_batch(one, turned, shape, [&](head_view<S> heads, const positions& at) { rotate(rotary, heads, at); });
   std::vector<float> widened;
   for (const S element : turned) widened.push_back(static_cast<float>(element));
@@ -77,7 +80,7 @@ void rotate_rounded(golden_case& one) {
 }
 
 void rotate_by_caches(golden_case& one) {
-  const heads_shape shape = shape_of(one, one.input("x"));
+  const heads_shape shape = shape_of(one, "x");
   const rotary_caches caches{one.input("cos_cache"), one.input("sin_cache"),
                              one.has("position_ids") ? &one.input("position_ids") : nullptr,
                              one.flag("interleaved", false) ? posenc::pairing::interleaved : posenc::pairing::half,
@@ -88,8 +91,6 @@ void rotate_by_caches(golden_case& one) {
 void refuse_unknown_variants(const golden_case& one) {
   if (one.encoding() != "rope" && one.encoding() != "m-rope")
     throw not_known("the encoding " + one.encoding() + " does not exist yet");
-  if (one.has_parameter("output_layout") && one.text("output_layout", "") != one.text("layout", ""))
-    throw not_known("a rotation from one layout into another does not exist yet");
   if (one.has_parameter("scale_base")) throw not_known("rotations that scale with position do not exist yet");
 }
 

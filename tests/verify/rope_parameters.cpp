@@ -172,6 +172,12 @@ frequencies with_axes(const golden_case& one, const frequencies& list) {
   return list.with_axes(axes);
 }
 
+posenc::pairing pairing_named(const std::string& layout) {
+  if (layout == "half") return posenc::pairing::half;
+  if (layout == "interleaved") return posenc::pairing::interleaved;
+  throw not_known("the layout " + layout + " is not known here");
+}
+
 }  // namespace
 
 frequencies rope_frequencies(const golden_case& one, index_t head_dim) {
@@ -179,14 +185,14 @@ frequencies rope_frequencies(const golden_case& one, index_t head_dim) {
 }
 
 posenc::pairing rope_pairing(const golden_case& one) {
-  const std::string layout = one.parameter("layout").get<std::string>();
-  if (layout == "half") return posenc::pairing::half;
-  if (layout == "interleaved") return posenc::pairing::interleaved;
-  throw not_known("the layout " + layout + " is not known here");
+  return pairing_named(one.parameter("layout").get<std::string>());
 }
 
 posenc::rope rope_of(const golden_case& one, index_t head_dim) {
-  return posenc::rope(rope_pairing(one), rope_frequencies(one, head_dim));
+  const posenc::pairing read = rope_pairing(one);
+  const posenc::pairing written =
+      one.has_parameter("output_layout") ? pairing_named(one.text("output_layout", "")) : read;
+  return posenc::rope(read, rope_frequencies(one, head_dim), {.output = written});
 }
 
 }  // namespace verify

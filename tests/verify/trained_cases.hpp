@@ -16,6 +16,9 @@ struct trained_case {
   std::function<void(const engine::model&, findings&)> check;
 };
 
+/// A key of an object that stands for a number: a layer, a row, a shift. Throws where it is none.
+index_t number_of(const std::string& key);
+
 /// A sentence encoder: hidden states, sentence embeddings, and a padded batch.
 std::vector<trained_case> sentence_cases(const json& content);
 

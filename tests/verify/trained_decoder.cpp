@@ -1,3 +1,4 @@
+// Trained decoders: cases that wait for a reader of their files.
 #include "trained_cases.hpp"
 
 namespace verify {

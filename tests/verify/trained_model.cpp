@@ -3,7 +3,9 @@
 #include "trained_cases.hpp"
 #include "weights.hpp"
 
+#include <charconv>
 #include <memory>
+#include <system_error>
 
 namespace verify {
 
@@ -36,6 +38,14 @@ std::vector<trained_case> cases_of(const json& content) {
 }
 
 }  // namespace
+
+index_t number_of(const std::string& key) {
+  index_t number = 0;
+  const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), number);
+  if (error != std::errc() || end != key.data() + key.size())
+    throw std::runtime_error("the key " + key + " is no number");
+  return number;
+}
 
 bool verify_trained_model(const json& content, const std::filesystem::path& file, const setting& with, report& to) {
   if (!content.contains("weights")) return false;

@@ -116,8 +116,8 @@ void cos_sin_of(const phase& p, T& cos, T& sin) noexcept {
 // What the nearest quarter turn leaves of some angles, and which quarter turn that is.
 template <std::size_t Count>
 struct remainders {
-  double t[Count];                // in quarter turns, from -1/2 to 1/2
-  std::uint32_t quadrant[Count];  // only the lowest two bits count
+  alignas(64) double t[Count];                // in quarter turns, from -1/2 to 1/2
+  alignas(64) std::uint32_t quadrant[Count];  // only the lowest two bits count
 };
 
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
@@ -182,7 +182,8 @@ void cos_sin_block(const frequency_table& f, std::size_t first, PositionOf posit
   remainders<Count> r;
   reduce(f, first, position_of, r);
   // cos(pi/2 t) and sin(pi/2 t) / t in powers of t^2, minimax: within 2^-43.7 and 2^-37.6.
-  float c[Count], s[Count];
+  alignas(64) float c[Count];
+  alignas(64) float s[Count];
   for (std::size_t i = 0; i < Count; ++i) {
     const double z = r.t[i] * r.t[i];
     c[i] = static_cast<float>(
@@ -209,14 +210,16 @@ void cos_sin_block(const frequency_table& f, std::size_t first, PositionOf posit
 template <class PositionOf>
 void cos_sin_blocks(const frequency_table& f, std::size_t first, std::size_t count, PositionOf position_of, float* cos,
                     float* sin) noexcept {
-  // Long blocks first: a wide load of what two narrower stores have just written would wait for them.
+  // No shorter blocks: a wide load of what two narrower stores have just written would wait for them.
+  constexpr std::size_t block = frequency_table::block;
   std::size_t done = 0;
   for (; count - done >= 64; done += 64) cos_sin_block<64>(f, first + done, position_of, cos + done, sin + done);
-  for (; count - done >= 32; done += 32) cos_sin_block<32>(f, first + done, position_of, cos + done, sin + done);
-  for (; count - done >= 16; done += 16) cos_sin_block<16>(f, first + done, position_of, cos + done, sin + done);
+  for (; count - done >= block; done += block) {
+    cos_sin_block<block>(f, first + done, position_of, cos + done, sin + done);
+  }
   if (done == count) return;
-  float last_cos[frequency_table::block], last_sin[frequency_table::block];
-  cos_sin_block<frequency_table::block>(f, first + done, position_of, last_cos, last_sin);
+  float last_cos[block], last_sin[block];
+  cos_sin_block<block>(f, first + done, position_of, last_cos, last_sin);
   std::copy_n(last_cos, count - done, cos + done);
   std::copy_n(last_sin, count - done, sin + done);
 }

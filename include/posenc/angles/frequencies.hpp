@@ -35,7 +35,7 @@ struct frequency_table {
   bool fraction_only = false;  // a pair does half a turn or more a position: the doubles serve whole positions only
 
   // All but inv_freq are read in blocks that may begin at any pair, so zeros follow the last one.
-  static constexpr std::size_t block = 16;
+  static constexpr std::size_t block = 32;
 
   explicit frequency_table(std::span<const wide> exact) {
     const std::size_t padded = exact.size() + block - 1;

@@ -134,9 +134,11 @@ class combined {
   }
 
   template <element S>
-  requires((query_key_encoding<A, S> || query_key_encoding<B, S>)&&detail::passes_gradients<A, S>&&
-               detail::passes_gradients<B, S>) void apply_to_queries_backward(
-      head_view<const S> x, head_view<S> gradients, const positions& p, std::span<compute_t<S>> parameters) const {
+  requires(
+      (query_key_encoding<A, S> || query_key_encoding<B, S>)&&detail::passes_gradients<A, S>&&
+          detail::passes_gradients<B, S>) void apply_to_queries_backward(head_view<const S> x, head_view<S> gradients,
+                                                                         const positions& p,
+                                                                         std::span<compute_t<S>> parameters) const {
     backward_in_turn(
         x,
         [&](head_view<const S> input, auto& part, auto its_parameters) {
@@ -147,8 +149,9 @@ class combined {
   }
   template <element S>
   requires((query_key_encoding<A, S> || query_key_encoding<B, S>)&&detail::passes_gradients<A, S>&&
-               detail::passes_gradients<B, S>) void apply_to_keys_backward(
-      head_view<const S> x, head_view<S> gradients, const positions& p, std::span<compute_t<S>> parameters) const {
+               detail::passes_gradients<B, S>) void apply_to_keys_backward(head_view<const S> x, head_view<S> gradients,
+                                                                           const positions& p,
+                                                                           std::span<compute_t<S>> parameters) const {
     backward_in_turn(
         x,
         [&](head_view<const S> input, auto& part, auto its_parameters) {

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -21,7 +20,7 @@ enum class beyond_last_row { refuse, clamp };
 struct learned_params {
   index_t offset = 0;  // of the row of position 0: 2 for OPT
   beyond_last_row beyond = beyond_last_row::refuse;
-  std::optional<index_t> padding_idx = {};  // this row has no gradient
+  index_t padding_idx = -1;  // this row has no gradient; -1: every row has one
 };
 
 /// Adds one row of a table for each position, the table being memory that belongs to somebody else.
@@ -42,9 +41,8 @@ class learned_view {
   explicit learned_view(token_view<const S> table, const learned_params& params = {}) : table_(table), params_(params) {
     require(table.num_tokens >= 1, "learned", "max_positions", table.num_tokens, "at least 1");
     require(table.dim >= 1, "learned", "dim", table.dim, "at least 1");
-    if (!params.padding_idx) return;
-    require(*params.padding_idx >= 0 && *params.padding_idx < table.num_tokens, "learned", "padding_idx",
-            *params.padding_idx, "a row of the table, from 0 to #", table.num_tokens - 1);
+    require(params.padding_idx >= -1 && params.padding_idx < table.num_tokens, "learned", "padding_idx",
+            params.padding_idx, "a row of the table, from 0 to #", table.num_tokens - 1);
   }
 
   index_t max_positions() const noexcept { return table_.num_tokens; }

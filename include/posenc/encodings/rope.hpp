@@ -37,7 +37,7 @@ struct cos_sin_rows {
       : cos_sin_rows(rows.cos, rows.sin, rows.num_rows, rows.num_pairs, rows.row_stride) {}
 };
 
-/// Which way positions turn. Scores are the same, cached keys are not.
+/// Which way positions turn. A model works with the one that it was trained with.
 enum class rotation_sign : std::uint8_t { positive, negative };
 
 /// What few models want of a rotation.
@@ -227,7 +227,8 @@ void unrotate(const rope& rotary, head_view<S> x, const P& p) {
 }
 
 /// Moves rotated keys to positions `by` further on (back, if negative): what a context shift needs. The magnitude
-/// stays, because the attention factor is in the keys already.
+/// stays, because the attention factor is in the keys already. Each shift rounds once more: one by the sum is better than
+/// many (rope_cache.hpp has figures).
 ///
 /// by    one difference of positions for each token
 template <element S, position_source P>

@@ -1,0 +1,187 @@
+// Rows of int8 with a scale: symmetric quantisation, and back.
+#pragma once
+
+#include <posenc/error.hpp>  // index_t
+#include <posenc/kernels/convert.hpp>
+#include <posenc/scalar.hpp>  // widen, narrow
+
+#include <algorithm>
+#include <bit>
+#include <concepts>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+namespace posenc::inline POSENC_ISA {
+
+namespace kernels {
+
+// A row x is kept as q and a scale:
+//
+//     scale = max |x| / 127, rounded to float; 1 where that is zero
+//     q[i]  = x[i] / scale, rounded to the nearest integer, halves to the even one; from -127 to 127
+//     x[i] ~= scale q[i], within half a scale
+//
+// A row that holds a NaN or an infinity gets NaN for its scale and zeros, so that all of it, and nothing else, comes
+// back as NaN. Both the search for the largest value and the rounding are done on bits: comparisons and additions of
+// floating-point numbers may be folded away under fast math.
+
+namespace detail {
+
+/// The bits of |x|, which are ordered as the sizes are, with infinities and NaN above all numbers.
+template <scalar S>
+auto bits_of_size(S x) noexcept {
+  if constexpr (std::same_as<S, double>) {
+    return static_cast<std::int64_t>(std::bit_cast<std::uint64_t>(x) & 0x7fff'ffff'ffff'ffffU);
+  } else if constexpr (std::same_as<S, bf16> || std::same_as<S, f16>) {
+    return static_cast<std::int16_t>(x.bits & 0x7fffU);
+  } else {
+    return static_cast<std::int32_t>(std::bit_cast<std::uint32_t>(widen<float>(x)) & 0x7fff'ffffU);
+  }
+}
+
+template <scalar S>
+using size_bits = decltype(bits_of_size(std::declval<S>()));
+
+template <scalar S>
+size_bits<S> largest_size(const S* x, index_t count, size_bits<S> largest = 0) noexcept {
+  for (index_t i = 0; i < count; ++i) largest = std::max(largest, bits_of_size(x[i]));
+  return largest;
+}
+
+inline bool is_finite(double x) noexcept { return (std::bit_cast<std::uint64_t>(x) >> 52 & 0x7ffU) != 0x7ffU; }
+inline bool is_finite(float x) noexcept { return (std::bit_cast<std::uint32_t>(x) >> 23 & 0xffU) != 0xffU; }
+
+template <scalar S>
+float scale_of(size_bits<S> largest) noexcept {
+  compute_t<S> size;
+  if constexpr (std::same_as<S, bf16> || std::same_as<S, f16>) {
+    S stored;
+    stored.bits = static_cast<std::uint16_t>(largest);
+    size = widen<float>(stored);
+  } else {
+    size = std::bit_cast<compute_t<S>>(largest);
+  }
+  if (!is_finite(size)) return std::numeric_limits<float>::quiet_NaN();
+  // In double first: a float and 127 leave no quotient so near the middle of two floats that it would round twice.
+  const auto scale = static_cast<float>(static_cast<double>(size) / 127);
+  return scale == 0 ? 1 : scale;
+}
+
+// Adding it to a number below 2^15 in size leaves the number in the lowest bits, with 36 after the point.
+inline constexpr double fixed_point_rounder = 0x1.8p16;
+
+/// To the nearest integer, halves to the even one, of a number from -127 to 127 which is known to 2^-40: the 36 bits
+/// after the point take the error off a half, and nothing else that a quotient of floats can be is within 2^-25 of one.
+inline std::int8_t nearest_integer(double x) noexcept {
+  const auto fixed = std::bit_cast<std::uint64_t>(x + fixed_point_rounder);
+  const std::uint64_t odd = fixed >> 36 & 1U;
+  return static_cast<std::int8_t>(static_cast<std::uint8_t>((fixed + (1ULL << 35) - 1 + odd) >> 36));
+}
+
+// Sixteen bits pass through floats, because conversions one element at a time do not become vectors.
+inline constexpr index_t block = 128;
+template <class Act>
+void in_blocks(index_t count, Act act) noexcept {
+  for (index_t first = 0; first < count; first += block) act(first, std::min(block, count - first));
+}
+
+}  // namespace detail
+
+/// The scale of a row on its own.
+template <scalar S>
+float quantization_scale(const S* x,  // [count]
+                         index_t count) noexcept {
+  return detail::scale_of<S>(detail::largest_size(x, count));
+}
+
+/// q[i] = x[i] / scale, rounded half to even, within -127 and 127; zeros where the scale is not finite.
+///
+/// scale  above 0: the row's own, or a larger one. A smaller one lets the largest values saturate.
+template <scalar S>
+void quantize(const S* __restrict x,  // [count]
+              index_t count, float scale,
+              std::int8_t* __restrict q)  // [count]
+    noexcept {
+  if (!detail::is_finite(scale)) {
+    std::fill_n(q, count, std::int8_t{0});
+    return;
+  }
+  const double inverse = 1 / static_cast<double>(scale);
+  if constexpr (real<S>) {
+    const double largest = 127 * static_cast<double>(scale);
+    for (index_t i = 0; i < count; ++i) {
+      // Choices between values of variables: GCC makes branches of std::clamp, and of a choice between constants.
+      double value = static_cast<double>(x[i]);
+      value = value < largest ? value : largest;
+      value = value > -largest ? value : -largest;
+      q[i] = detail::nearest_integer(value * inverse);
+    }
+  } else {
+    detail::in_blocks(count, [&](index_t first, index_t size) {
+      float wide[detail::block];
+      convert<float>(x + first, wide, size);
+      quantize(wide, size, scale, q + first);
+    });
+  }
+}
+
+/// x[i] = scale q[i], in the compute type of x, rounded once to its type.
+template <scalar S>
+void dequantize(const std::int8_t* __restrict q,  // [count]
+                index_t count, float scale,
+                S* __restrict x)  // [count]
+    noexcept {
+  if constexpr (real<S>) {
+    for (index_t i = 0; i < count; ++i) x[i] = static_cast<S>(q[i]) * static_cast<S>(scale);
+  } else {
+    detail::in_blocks(count, [&](index_t first, index_t size) {
+      float wide[detail::block];
+      dequantize(q + first, size, scale, wide);
+      convert<float>(wide, x + first, size);
+    });
+  }
+}
+
+/// A scale a row.
+template <scalar S>
+void quantize_rows(const S* x,  // [num_rows, count]
+                   index_t x_stride, index_t num_rows, index_t count,
+                   std::int8_t* q,  // [num_rows, count]
+                   index_t q_stride,
+                   float* scales)  // [num_rows]
+    noexcept {
+  for (index_t r = 0; r < num_rows; ++r) {
+    scales[r] = quantization_scale(x + r * x_stride, count);
+    quantize(x + r * x_stride, count, scales[r], q + r * q_stride);
+  }
+}
+
+/// One scale for all rows, which is returned. A row with a NaN or an infinity spoils them all.
+template <scalar S>
+float quantize_tensor(const S* x,  // [num_rows, count]
+                      index_t x_stride, index_t num_rows, index_t count,
+                      std::int8_t* q,  // [num_rows, count]
+                      index_t q_stride) noexcept {
+  detail::size_bits<S> largest = 0;
+  for (index_t r = 0; r < num_rows; ++r) largest = detail::largest_size(x + r * x_stride, count, largest);
+  const float scale = detail::scale_of<S>(largest);
+  for (index_t r = 0; r < num_rows; ++r) quantize(x + r * x_stride, count, scale, q + r * q_stride);
+  return scale;
+}
+
+/// A scale a row; a `scale_stride` of 0 takes one for all.
+template <scalar S>
+void dequantize_rows(const std::int8_t* q,  // [num_rows, count]
+                     index_t q_stride,
+                     const float* scales,  // [num_rows]
+                     index_t scale_stride, index_t num_rows, index_t count,
+                     S* x,  // [num_rows, count]
+                     index_t x_stride) noexcept {
+  for (index_t r = 0; r < num_rows; ++r)
+    dequantize(q + r * q_stride, count, scales[r * scale_stride], x + r * x_stride);
+}
+
+}  // namespace kernels
+
+}  // namespace posenc::inline POSENC_ISA

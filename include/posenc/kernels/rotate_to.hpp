@@ -1,0 +1,147 @@
+// Rotation of pairs of columns from one place to another, from one pairing and element type into others.
+#pragma once
+
+#include <posenc/error.hpp>  // index_t
+#include <posenc/kernels/convert.hpp>
+#include <posenc/kernels/rotate.hpp>  // pairing, with_known_pairs
+#include <posenc/kernels/vectors.hpp>
+#include <posenc/scalar.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <type_traits>
+#include <utility>
+
+namespace posenc::inline POSENC_ISA {
+
+namespace kernels {
+
+namespace detail {
+
+/// {a0, a2, ..., b0, b2, ...}: the first columns of pairs that lie side by side in a and b.
+template <class V, std::size_t... I>
+V evens(V a, V b, std::index_sequence<I...>) noexcept {
+  return __builtin_shufflevector(a, b, (2 * I)...);
+}
+template <class V, std::size_t... I>
+V odds(V a, V b, std::index_sequence<I...>) noexcept {
+  return __builtin_shufflevector(a, b, (2 * I + 1)...);
+}
+/// {a0, b0, a1, b1, ...} of the lower half of the lanes, and the same of the upper half.
+template <class V, std::size_t... I>
+V zip_low(V a, V b, std::index_sequence<I...>) noexcept {
+  return __builtin_shufflevector(a, b, (I / 2 + I % 2 * sizeof...(I))...);
+}
+template <class V, std::size_t... I>
+V zip_high(V a, V b, std::index_sequence<I...>) noexcept {
+  return __builtin_shufflevector(a, b, (sizeof...(I) / 2 + I / 2 + I % 2 * sizeof...(I))...);
+}
+
+/// How pairs lie in a slice: pair i at columns (i, i + distance), or at (2i, 2i + 1).
+template <pairing Pairs, class S>
+struct pair_columns {
+  S* first;
+  index_t distance;  // half only
+
+  S& low(index_t i) const noexcept { return Pairs == pairing::half ? first[i] : first[2 * i]; }
+  S& high(index_t i) const noexcept { return Pairs == pairing::half ? first[i + distance] : first[2 * i + 1]; }
+};
+
+template <real T>
+using lane_indices = std::make_index_sequence<static_cast<std::size_t>(lanes<T>)>;
+
+/// Both columns of pairs i, i + 1, ... , a vector of each.
+template <real T, pairing Pairs, class S>
+void load_pairs(pair_columns<Pairs, const S> x, index_t i, vector<T>& low, vector<T>& high) noexcept {
+  if constexpr (Pairs == pairing::half) {
+    low = load_wide<T>(x.first + i);
+    high = load_wide<T>(x.first + x.distance + i);
+  } else {
+    const auto a = load_wide<T>(x.first + 2 * i);
+    const auto b = load_wide<T>(x.first + 2 * i + lanes<T>);
+    low = evens(a, b, lane_indices<T>{});
+    high = odds(a, b, lane_indices<T>{});
+  }
+}
+template <real T, pairing Pairs, class S>
+void store_pairs(pair_columns<Pairs, S> x, index_t i, vector<T> low, vector<T> high) noexcept {
+  if constexpr (Pairs == pairing::half) {
+    store_narrow(x.first + i, low);
+    store_narrow(x.first + x.distance + i, high);
+  } else {
+    store_narrow(x.first + 2 * i, zip_low(low, high, lane_indices<T>{}));
+    store_narrow(x.first + 2 * i + lanes<T>, zip_high(low, high, lane_indices<T>{}));
+  }
+}
+
+/// One head's pairs. Not restrict: where both are read and written alike, `to` may be `from`.
+template <pairing Read, pairing Written, scalar S, scalar D, real T>
+void rotate_pairs_to(pair_columns<Read, const S> from, pair_columns<Written, D> to, index_t num_pairs, const T* cos,
+                     const T* sin) noexcept {
+  index_t whole = 0;
+  if constexpr (in_vectors<S, T> && in_vectors<D, T>) {
+    whole = num_pairs - num_pairs % lanes<T>;
+    for (index_t i = 0; i < whole; i += lanes<T>) {
+      vector<T> a, b;
+      load_pairs<T>(from, i, a, b);
+      const auto c = load<vector<T>>(cos + i);
+      const auto s = load<vector<T>>(sin + i);
+      store_pairs<T>(to, i, a * c - b * s, a * s + b * c);
+    }
+  }
+  for (index_t i = whole; i < num_pairs; ++i) {
+    const T a = widen<T>(from.low(i));
+    const T b = widen<T>(from.high(i));
+    to.low(i) = narrow<D>(a * cos[i] - b * sin[i]);
+    to.high(i) = narrow<D>(a * sin[i] + b * cos[i]);
+  }
+}
+
+// Vectors by hand, so that run-time sizes cost little: with a constant for each head size, each combination of types and
+// pairings would be there six times.
+template <pairing Read, pairing Written, scalar S, scalar D, real T>
+[[gnu::noinline]] void rotate_heads_to(const S* from, index_t from_head_stride, D* to, index_t to_head_stride,
+                                       index_t num_heads, index_t distance, index_t num_pairs, const T* cos,
+                                       const T* sin) noexcept {
+  for (index_t h = 0; h < num_heads; ++h) {
+    rotate_pairs_to(pair_columns<Read, const S>{from + h * from_head_stride, distance},
+                    pair_columns<Written, D>{to + h * to_head_stride, distance}, num_pairs, cos, sin);
+  }
+}
+
+/// Calls `run` with both pairings as constants.
+template <class Run>
+void with_pairings(pairing read, pairing written, Run run) noexcept {
+  using half = std::integral_constant<pairing, pairing::half>;
+  using interleaved = std::integral_constant<pairing, pairing::interleaved>;
+  if (read == pairing::half) return written == pairing::half ? run(half{}, half{}) : run(half{}, interleaved{});
+  return written == pairing::half ? run(interleaved{}, half{}) : run(interleaved{}, interleaved{});
+}
+
+}  // namespace detail
+
+/// Turns pairs [first_pair, first_pair + num_pairs) of every head of one token, read in one pairing, written in another.
+///
+/// from, to     the token's rotary slice in its first head. No overlap; where `read` is `written` and S is D, they may be the
+///              same memory.
+/// slice_pairs  pairs in the whole slice
+/// cos, sin     [num_pairs]; finite
+template <scalar S, scalar D, real T>
+void rotate_heads_to(const S* from, index_t from_head_stride, pairing read,  //
+                     D* to, index_t to_head_stride, pairing written,         //
+                     index_t num_heads, index_t slice_pairs, index_t first_pair, index_t num_pairs, const T* cos,
+                     const T* sin) noexcept {
+  const auto first_column = [first_pair](pairing pairs) {
+    return pairs == pairing::interleaved ? 2 * first_pair : first_pair;
+  };
+  from += first_column(read);
+  to += first_column(written);
+  detail::with_pairings(read, written, [&](auto r, auto w) {
+    detail::rotate_heads_to<r(), w()>(from, from_head_stride, to, to_head_stride, num_heads, slice_pairs, num_pairs,
+                                      cos, sin);
+  });
+}
+
+}  // namespace kernels
+
+}  // namespace posenc::inline POSENC_ISA
