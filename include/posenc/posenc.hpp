@@ -18,6 +18,7 @@
 #include <posenc/encodings/combine.hpp>
 #include <posenc/encodings/cope.hpp>
 #include <posenc/encodings/dense_bias.hpp>
+#include <posenc/encodings/kerple.hpp>
 #include <posenc/encodings/learned.hpp>
 #include <posenc/encodings/mrope.hpp>
 #include <posenc/encodings/rope.hpp>
