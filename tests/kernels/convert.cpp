@@ -14,7 +14,7 @@ namespace {
 
 template <class S>
 bool same_bits(const std::vector<S>& a, const std::vector<S>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(S)) == 0;
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(S)) == 0);
 }
 
 /// Floats of every exponent, halfway between halves of 16 bits, infinities and all sorts of NaN.
