@@ -74,6 +74,10 @@ TEST_CASE("attend: a query without any key gives zeros and a log-sum-exp of minu
   CHECK(without_keys.out.values == std::vector<float>(without_keys.out.values.size(), 0.0F));
   CHECK(without_keys.lse[0] == 1.5F);
   CHECK(without_keys.lse[1] == -2.0F);
+  const std::vector<float> nothing(2, -infinity);  // heads without a sink
+  without_keys.run(no_encoding{}, {.sinks = nothing});
+  CHECK(without_keys.out.values == std::vector<float>(without_keys.out.values.size(), 0.0F));
+  CHECK(without_keys.lse[0] == -infinity);
 }
 
 TEST_CASE("attend: no queries, no heads and no columns are nothing to do", "[attend]") {

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -163,9 +164,14 @@ TEST_CASE("attention: what does not fit is refused before anything is written", 
           "attend: queries: number of positions is 3, expected 9, one for each token");
   refuses(rotary(), {.positions = {.keys = positions(0, 3)}},
           "attend: keys: number of positions is 3, expected 13, one for each token");
-  const std::vector<position_t> ids(2 * 9);
-  refuses(rotary(), {.positions = {positions(ids, 2)}},
+  const std::vector<position_t> ids(2 * 9 * 13);
+  const auto on_two_axes = [&](index_t num_tokens) {
+    return positions(std::span(ids).first(static_cast<std::size_t>(2 * num_tokens)), 2);
+  };
+  refuses(rotary(), {.positions = {.queries = on_two_axes(9)}},
           "rotate: queries: number of axes of the positions is 2, expected 1");
+  refuses(rotary(), {.positions = {.keys = on_two_axes(13)}},
+          "rotate: keys: number of axes of the positions is 2, expected 1");
   refuses(combine(rotary(), alibi<float>(2)), {},
           "attend: num_heads is 4, expected at most 2, the heads of the encoding");
   refuses(rotary(), {.softcap = -1}, "attend: softcap is -1, expected at least 0 and finite");

@@ -18,7 +18,7 @@ int main() {
   const sinusoidal waves({.dim = 4});
   const learned<float> table(std::vector<float>(8), 4);
 #if POSENC_MISUSE == 1
-  // expect: attend takes keys as they lie in the cache, already rotated, and encodings that act on scores only. Rotate q and k first
+  // expect: attend takes keys as they lie in the cache, already rotated, and encodings that act on scores only
   attend(q, q, q, q, rotary);
 #elif POSENC_MISUSE == 2
   // expect: attend takes encodings that act on scores only; this one acts on embeddings. Add it to the embeddings

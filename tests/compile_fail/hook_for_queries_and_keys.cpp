@@ -10,7 +10,7 @@ struct flip {
   // expect: this encoding has a member apply_to_queries or apply_to_keys, but not both as they must read
   void apply_to_queries(head_view<float> x, const positions& p) const { turn(x, p); }
 #elif POSENC_MISUSE == 2
-  // expect: not both as they must read for this element type: void apply_to_queries(head_view<S> x, const positions& p) const noexcept
+  // expect: not both as they must read for this element type: void apply_to_queries(head_view<S> x,
   void apply_to_queries(head_view<bf16> x, const positions& p) const noexcept { turn(x, p); }
 #else
   void apply_to_queries(head_view<float> x, const positions& p) const noexcept { turn(x, p); }

@@ -7,10 +7,10 @@ using namespace posenc;
 
 struct decay {
 #if POSENC_MISUSE == 1
-  // expect: this encoding has a member bias that cannot be called as it must be: either T bias(index_t head, position_t distance) const noexcept
+  // expect: this encoding has a member bias that cannot be called as it must be: either T bias(index_t head,
   float bias(index_t, position_t distance) const { return -0.5F * static_cast<float>(distance); }
 #elif POSENC_MISUSE == 2
-  // expect: or T bias(index_t head, position_t query, position_t key) const noexcept, one of the two, with exactly these parameter types
+  // expect: position_t distance) const noexcept or T bias(index_t head, position_t query, position_t key)
   float bias(index_t, float distance) const noexcept { return -0.5F * distance; }
 #elif POSENC_MISUSE == 3
   // expect: this encoding has a member bias that cannot be called as it must be
@@ -36,11 +36,11 @@ struct decay {
   void add_to_scores(const score_tile<float>&) const noexcept {}
 #endif
 #if POSENC_MISUSE == 9
-  // expect: fill_bias must read void fill_bias(index_t head, position_t first_distance, index_t count, T* out) const noexcept, beside bias(head, distance)
+  // expect: fill_bias must read void fill_bias(index_t head, position_t first_distance, index_t count, T* out)
   void fill_bias(index_t, position_t, std::span<float>) const noexcept {}
 #endif
 #if POSENC_MISUSE == 10
-  // expect: check_scores must read problem check_scores(const score_shape&, const positions& queries, const positions& keys) const noexcept
+  // expect: check_scores must read problem check_scores(const score_shape&, const positions& queries,
   problem check_scores(const score_shape&, const positions&) const noexcept { return {}; }
 #endif
 #if POSENC_MISUSE == 11

@@ -7,7 +7,7 @@ using namespace posenc;
 
 struct running_sum {
 #if POSENC_MISUSE == 1
-  // expect: this encoding has a member add_to_scores that cannot be called for this compute type; it must read void add_to_scores(const score_tile<T>& tile) const noexcept
+  // expect: this encoding has a member add_to_scores that cannot be called for this compute type; it must read void add
   void add_to_scores(const score_tile<double>&) const noexcept {}
 #elif POSENC_MISUSE == 2
   // expect: this encoding has a member add_to_scores that cannot be called for this compute type

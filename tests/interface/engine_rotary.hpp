@@ -1,4 +1,4 @@
-// An engine author's program: a rotary model, raw pointers, a cache. Plain code, so that it compiles without exceptions.
+// An engine author's program: a rotary model, raw pointers, a cache. It compiles without exceptions too.
 #pragma once
 
 #include <posenc/attention/attend.hpp>

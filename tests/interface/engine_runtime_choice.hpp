@@ -1,4 +1,4 @@
-// An engine whose model file names the encoding. Plain code, so that it compiles without exceptions.
+// An engine whose model file names the encoding. It compiles without exceptions too.
 #pragma once
 
 #include <posenc/attention/attend.hpp>

@@ -21,6 +21,24 @@ struct my_anchor {
   }
 };
 
+// More scratch than `attend` has without a workspace.
+struct my_running_sum {
+  index_t scratch_size(index_t num_queries) const noexcept { return 10000 * num_queries; }
+  template <real T>
+  void begin(const score_tile<T>& tile) const noexcept {
+    for (index_t q = 0; q < tile.num_queries; ++q) tile.scratch[10000 * q] = 0;
+  }
+  template <real T>
+  void add_to_scores(const score_tile<T>& tile) const noexcept {
+    for (index_t k = tile.num_keys; k-- > 0;) {
+      for (index_t q = 0; q < tile.num_queries; ++q) {
+        if (tile.score(q, k) > T(0)) tile.scratch[10000 * q] += T(0.1);
+        tile.score(q, k) -= tile.scratch[10000 * q];
+      }
+    }
+  }
+};
+
 // A reflection: its own inverse, and its own adjoint.
 struct my_sign {
   template <scalar S>
@@ -61,6 +79,11 @@ TEMPLATE_TEST_CASE("laws: an encoding of five lines", "[laws]", float, double, b
 TEMPLATE_TEST_CASE("laws: a bias of both positions", "[laws]", float, double, bf16, f16) {
   const law_report report = laws_hold<TestType>(my_anchor{});
   CHECK(!ran(report, "scores: the bias depends on distance alone"));
+}
+
+TEST_CASE("laws: a running sum that needs a workspace", "[laws]") {
+  const law_report report = laws_hold<float>(my_running_sum{});
+  CHECK(lacks(report, "an independent bias for each key"));
 }
 
 TEMPLATE_TEST_CASE("laws: a reflection", "[laws]", float, double, bf16, f16) {

@@ -21,6 +21,8 @@ template <class S>
 constexpr int fraction_bits = std::is_same_v<S, bf16> ? 7 : 10;
 template <class S>
 constexpr int least_exponent = std::is_same_v<S, bf16> ? -126 : -14;  // of normal numbers
+template <class S>
+constexpr double largest = std::is_same_v<S, bf16> ? 0x1.fep127 : 65504;
 
 /// The value that 16 bits stand for, from the definition of the format.
 template <class S>
@@ -45,10 +47,9 @@ double nearest(double x) {
   if (exponent > 200) return x;  // infinities and NaN
   const auto last_place = static_cast<std::uint64_t>(1023 + exponent - fraction_bits<S>) << 52;
   const double above = 0x1.8p52 * std::bit_cast<double>(last_place);
-  const volatile double sum = x + above;
-  const double largest = defined_value<S>(std::is_same_v<S, bf16> ? 0x7f7f : 0x7bff);
+  const double sum = x + above;
   const double rounded = std::copysign(sum - above, x);
-  return std::abs(rounded) > largest ? std::copysign(std::numeric_limits<double>::infinity(), x) : rounded;
+  return std::abs(rounded) > largest<S> ? std::copysign(std::numeric_limits<double>::infinity(), x) : rounded;
 }
 
 bool same(double a, double b) {  // NaNs by sign, all else by bits

@@ -6,7 +6,9 @@
 
 #include <Eigen/Core>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -45,6 +47,17 @@ row_matrix<double> head_matrix(head_view<S> x, index_t head) {
 inline auto head_of(std::vector<double>& values, index_t num_tokens, index_t num_heads, index_t dim, index_t head) {
   return Eigen::Map<row_matrix<double>, 0, Eigen::OuterStride<>>(values.data() + head * dim, num_tokens, dim,
                                                                  Eigen::OuterStride<>(num_heads * dim));
+}
+
+/// a * b, in which a zero of `a` hides whatever stands in its row of `b`: what is behind a mask need not be a number.
+inline row_matrix<double> product_of_seen(const row_matrix<double>& a, const row_matrix<double>& b) {
+  row_matrix<double> product = row_matrix<double>::Zero(a.rows(), b.cols());
+  for (index_t i = 0; i < a.rows(); ++i) {
+    for (index_t j = 0; j < b.rows(); ++j) {
+      if (a(i, j) != 0) product.row(i) += a(i, j) * b.row(j);
+    }
+  }
+  return product;
 }
 
 /// One head: its inputs, and the tile that shows all of its scores to an encoding.
@@ -129,20 +142,15 @@ reference_head attend_head(const reference_tile& tile, const row_matrix<double>&
   head.weights = row_matrix<double>::Zero(num_queries, head.scaled.cols());
   head.lse.resize(num_queries);
   for (index_t q = 0; q < num_queries; ++q) {
-    double largest = sink != nullptr ? *sink : std::numeric_limits<double>::lowest();
+    double largest = std::numeric_limits<double>::lowest();
+    if (sink != nullptr) largest = std::max(largest, *sink);
     for (const double score : head.biased.row(q)) largest = std::max(largest, score);
     double sum = sink != nullptr ? std::exp(*sink - largest) : 0;
     for (index_t k = 0; k < head.weights.cols(); ++k) sum += head.weights(q, k) = std::exp(head.biased(q, k) - largest);
     head.lse[q] = sum == 0 ? -std::numeric_limits<double>::infinity() : largest + std::log(sum);
     if (sum != 0) head.weights.row(q) /= sum;
   }
-  // Not a product of matrices: a weight of zero must hide whatever stands behind a mask.
-  head.out = row_matrix<double>::Zero(num_queries, values.cols());
-  for (index_t q = 0; q < num_queries; ++q) {
-    for (index_t k = 0; k < values.rows(); ++k) {
-      if (head.weights(q, k) != 0) head.out.row(q) += head.weights(q, k) * values.row(k);
-    }
-  }
+  head.out = product_of_seen(head.weights, values);
   return head;
 }
 
@@ -191,10 +199,13 @@ reference_gradients attend_reference_backward(head_view<Q> q, head_view<K> k, he
     const Eigen::VectorXd delta = (d_out.array() * head.out.array()).rowwise().sum();
     row_matrix<double> d_scores = d_out * detail::head_matrix(v, kv_head).transpose();
     d_scores.colwise() -= delta;
-    d_scores.array() *= head.weights.array();
+    const auto masked = head.biased.array() == -std::numeric_limits<double>::infinity();
+    d_scores.array() = masked.select(0, head.weights.array() * d_scores.array());
     if (!options.sinks.empty()) {
       const auto sink = static_cast<std::size_t>(h);
-      gradients.sinks[sink] = -((options.sinks[sink] - head.lse.array()).exp() * delta.array()).sum();
+      const double score = options.sinks[sink];
+      if (score != -std::numeric_limits<double>::infinity())
+        gradients.sinks[sink] = -((score - head.lse.array()).exp() * delta.array()).sum();
     }
 
     row_matrix<double> d_queries = row_matrix<double>::Zero(q.num_tokens, q.head_dim);
@@ -204,9 +215,11 @@ reference_gradients attend_reference_backward(head_view<Q> q, head_view<K> k, he
     const score_gradients<double> through{d_scores.data(), d_queries.data(), d_keys.data(), gradients.parameters};
     hooks::add_to_scores_backward(encoding, tile.over(before), through);
 
-    if (options.softcap > 0) d_scores.array() *= 1 - (head.capped.array() / options.softcap).square();
-    d_queries += d_scores * tile.keys;
-    d_keys += d_scores.transpose() * tile.queries;
+    if (options.softcap > 0) {
+      d_scores.array() = masked.select(0, d_scores.array() * (1 - (head.capped.array() / options.softcap).square()));
+    }
+    d_queries += detail::product_of_seen(d_scores, tile.keys);
+    d_keys += detail::product_of_seen(d_scores.transpose(), tile.queries);
     detail::head_of(gradients.queries, q.num_tokens, q.num_heads, q.head_dim, h) += tile.scale * d_queries;
     detail::head_of(gradients.keys, k.num_tokens, k.num_heads, k.head_dim, kv_head) += d_keys;
   }

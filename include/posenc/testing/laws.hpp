@@ -83,7 +83,7 @@ struct suite {
   static void check_hooks(const trial<S>&);
   static void check_against_wider(const trial<S>&, const subject<wider_t<S>>&);
   static void check_adjoints(const trial<S>&);
-  static void check_within(const trial<S>&, const subject<S>& other, const char* name);
+  static void check_within(const trial<S>&, const subject<S>& other, const char* name, bool keeps_distance_bias);
 };
 
 template <scalar S>
@@ -150,8 +150,8 @@ void suite<S>::check_adjoints(const trial<S>& t) {
 }
 
 template <scalar S>
-void suite<S>::check_within(const trial<S>& t, const subject<S>& other, const char* name) {
-  check_wrapped(t, other, name);
+void suite<S>::check_within(const trial<S>& t, const subject<S>& other, const char* name, bool keeps_distance_bias) {
+  check_wrapped(t, other, name, keeps_distance_bias);
 }
 
 // ---- What needs the encoding's own type ----
@@ -181,11 +181,13 @@ template <scalar S, class E>
 void check_wrappers(const trial<S>& t, const E& e) {
   if constexpr (std::copyable<E>) {
     const any_encoding<S> chosen(e);
-    suite<S>::check_within(t, subject_of<S>(chosen), "any_encoding");
+    suite<S>::check_within(t, subject_of<S>(chosen), "any_encoding", true);
     const auto first = combine(e, zero_bias{});
-    suite<S>::check_within(t, subject_of<S>(first), "combine with a bias of zero behind it");
+    suite<S>::check_within(t, subject_of<S>(first), "combine with a bias of zero behind it", true);
     const auto second = combine(zero_bias{}, e);
-    suite<S>::check_within(t, subject_of<S>(second), "combine with a bias of zero before it");
+    suite<S>::check_within(t, subject_of<S>(second), "combine with a bias of zero before it", true);
+    const auto beside_scratch = combine(scribbles{}, e);
+    suite<S>::check_within(t, subject_of<S>(beside_scratch), "combine with another's scratch before it", false);
   }
 }
 
@@ -202,9 +204,9 @@ void check_wrappers(const trial<S>& t, const E& e) {
 /// checked     the laws that ran: those of the places where the encoding acts, and those that `options.claims` adds.
 ///
 /// Sizes are found by asking the encoding's checks; `options` fixes them. Which laws there are, the headers in
-/// testing/laws say: memory (rows.hpp), errors (refusals.hpp), spellings of a bias (tiles.hpp), distance, norms and
-/// inverses (distance.hpp), rounding (precision.hpp), gradients (adjoint.hpp), attention (attention.hpp, order.hpp), and
-/// an encoding inside of another (wrappers.hpp).
+/// testing/laws say: memory (rows.hpp), errors (refusals.hpp), forms of a tile (tiles.hpp), distance, norms and
+/// inverses (distance.hpp), rounding (precision.hpp), gradients (adjoint.hpp), attention (attention.hpp, order.hpp),
+/// and an encoding within another (wrappers.hpp).
 ///
 /// A type without any hook does not compile; one whose hooks change nothing is itself a violation, unless it is
 /// `no_encoding`.

@@ -34,16 +34,25 @@ struct sequence {
 template <scalar S>
 using options_for = attend_options<compute_t<S>>;
 
+/// With the best workspace, unless one is given. A refusal breaks the law that asked.
 template <scalar S>
-row_block<compute_t<S>> attended(const trial<S>& t, head_view<const S> q, head_view<const S> k, head_view<const S> v,
-                                 const options_for<S>& options = {}) {
+row_block<compute_t<S>> attended(law& l, const trial<S>& t, head_view<const S> q, head_view<const S> k,
+                                 head_view<const S> v, const options_for<S>& options = {}) {
   row_block<compute_t<S>> out(q.num_tokens, q.num_heads, v.head_dim, t.random());
-  t.attention.run({q, k, v, out.view(), options});
+  attention_call<S> call{q, k, v, out.view(), options};
+  std::vector<compute_t<S>> workspace;
+  if (options.run.workspace.empty()) {
+    workspace.resize(static_cast<std::size_t>(t.attention.workspace_size(call)));
+    call.options.run.workspace = workspace;
+  }
+  const problem wrong = t.attention.check(call);
+  l.expect(!wrong, [&] { return "refused: " + wrong.message(); });
+  if (!wrong) t.attention.run(call);
   return out;
 }
 template <scalar S>
-row_block<compute_t<S>> attended(const trial<S>& t, const sequence<S>& x, const options_for<S>& options = {}) {
-  return attended(t, x.q.view(), x.k.view(), x.v.view(), options);
+row_block<compute_t<S>> attended(law& l, const trial<S>& t, const sequence<S>& x, const options_for<S>& options = {}) {
+  return attended(l, t, x.q.view(), x.k.view(), x.v.view(), options);
 }
 
 /// How far rounding alone may move an output: values are below 1 in size, and a weight is as uncertain as its score.
@@ -77,39 +86,45 @@ void check_attention_in_chunks(const trial<S>& t) {
   law l = t.start("attention: one pass equals chunks equals one by one");
   const sequence<S> x(t);
   const options_for<S> options{.band = causal()};
-  const row_block<compute_t<S>> whole = attended(t, x, options);
+  const row_block<compute_t<S>> whole = attended(l, t, x, options);
   const double allowed = rounding_of_attention(t);
   for (const index_t chunk : {index_t{1}, index_t{5}, index_t{32}}) {
     for (index_t first = 0; first < x.q.num_tokens; first += chunk) {
       const index_t count = std::min(chunk, x.q.num_tokens - first);
-      const auto part = attended(t, x.q.view().tokens(first, count), x.k.view().tokens(0, first + count),
+      const auto part = attended(l, t, x.q.view().tokens(first, count), x.k.view().tokens(0, first + count),
                                  x.v.view().tokens(0, first + count), options);
       expect_rows(l, part, whole, first, allowed, "chunks of " + std::to_string(chunk));
     }
   }
 }
 
-/// With the least memory there are the most tiles.
+/// With the least memory there are the most tiles; without any, what fits on the stack.
 template <scalar S>
 void check_workspaces(const trial<S>& t) {
   using T = compute_t<S>;
   law l = t.start("attention: any workspace gives the same");
   const sequence<S> x(t);
   options_for<S> options{.band = causal()};
-  const row_block<T> on_the_stack = attended(t, x, options);
+  const row_block<T> expected = attended(l, t, x, options);
   const double allowed = rounding_of_attention(t);
-  row_block<T> out = on_the_stack;
+  row_block<T> out = expected;
+  attention_call<S> call{x.q.view(), x.k.view(), x.v.view(), out.view(), options};
+  if (!t.attention.check(call)) {
+    t.attention.run(call);
+    expect_rows(l, out, expected, 0, allowed, "without workspace");
+  }
+  const auto best = static_cast<std::size_t>(t.attention.workspace_size(call));
   std::vector<T> workspace(1);
-  const auto accepted = [&] {
-    options.run.workspace = workspace;
-    return !t.attention.check({x.q.view(), x.k.view(), x.v.view(), out.view(), options});
+  const auto refused = [&] {
+    call.options.run.workspace = workspace;
+    return static_cast<bool>(t.attention.check(call));
   };
-  while (!accepted()) workspace.resize(workspace.size() + 1);
+  while (workspace.size() < best && refused()) workspace.resize(workspace.size() + 1);
   const std::size_t least = workspace.size();
-  for (const std::size_t size : {least, 3 * least, std::size_t{1} << 20}) {
+  for (const std::size_t size : {least, 3 * least, best, 2 * best}) {
     workspace.assign(size, std::numeric_limits<T>::quiet_NaN());
     options.run.workspace = workspace;
-    expect_rows(l, attended(t, x, options), on_the_stack, 0, allowed, std::to_string(size) + " values of workspace");
+    expect_rows(l, attended(l, t, x, options), expected, 0, allowed, std::to_string(size) + " values of workspace");
   }
 }
 
@@ -130,7 +145,7 @@ void check_merged_bands(const trial<S>& t) {
   const auto part = [&](const index_band& band, std::vector<T>& its_lse) {
     options_for<S> options{.band = band};
     options.lse = lse_view<T>(its_lse.data(), x.q.num_tokens, x.q.num_heads);
-    return attended(t, x, options);
+    return attended(l, t, x, options);
   };
   const row_block<T> whole = part(causal(), lse[0]);
   const double allowed = rounding_of_attention(t);
@@ -164,7 +179,7 @@ void check_left_padding(const trial<S>& t) {
   if (num_tokens < 1) return;
   const options_for<S> causal_only{.band = causal()};
   const auto unpadded =
-      attended(t, padded.q.view().tokens(padding, num_tokens), padded.k.view().tokens(padding, num_tokens),
+      attended(l, t, padded.q.view().tokens(padding, num_tokens), padded.k.view().tokens(padding, num_tokens),
                padded.v.view().tokens(padding, num_tokens), causal_only);
 
   std::deque<bool> mask;
@@ -174,7 +189,7 @@ void check_left_padding(const trial<S>& t) {
   std::copy(mask.begin(), mask.end(), allowed_keys.get());
   options_for<S> options{.band = causal(), .positions = {positions(ids), positions(ids)}};
   options.more.allowed = {.data = allowed_keys.get(), .num_keys = padded.q.num_tokens};
-  const auto out = attended(t, padded, options);
+  const auto out = attended(l, t, padded, options);
 
   row_block<compute_t<S>> rest = unpadded;
   std::copy(out.values.end() - std::ssize(rest.values), out.values.end(), rest.values.begin());
@@ -187,14 +202,14 @@ void check_masked_keys(const trial<S>& t) {
   law l = t.start("attention: masked keys have no influence");
   const sequence<S> x(t);
   const options_for<S> options{.band = causal()};
-  const auto expected = attended(t, x, options);
+  const auto expected = attended(l, t, x, options);
   sequence<S> poisoned = x;
   const index_t first = x.q.num_tokens / 2;
   for (row_block<S>* block : {&poisoned.k, &poisoned.v}) {
     const auto begin = block->values.begin() + first * block->num_heads * block->num_columns;
     std::fill(begin, block->values.end(), narrow<S>(std::numeric_limits<compute_t<S>>::quiet_NaN()));
   }
-  row_block<compute_t<S>> seen = attended(t, poisoned, options);
+  row_block<compute_t<S>> seen = attended(l, t, poisoned, options);
   seen.values.resize(static_cast<std::size_t>(first * seen.num_heads * seen.num_columns));
   expect_rows(l, seen, expected, 0, rounding_of_attention(t), "NaN behind the mask");
 }
@@ -204,12 +219,12 @@ template <scalar S>
 void check_heads_apart(const trial<S>& t) {
   law l = t.start("attention: heads apart equal heads together");
   const sequence<S> x(t);
-  const auto together = attended(t, x);
+  const auto together = attended(l, t, x);
   const index_t group = x.q.num_heads / x.k.num_heads;
   for (index_t head = 0; head < x.q.num_heads; ++head) {
     options_for<S> options;
     options.more.first_head = head;
-    const auto alone = attended(t, x.q.view().heads(head, 1), x.k.view().heads(head / group, 1),
+    const auto alone = attended(l, t, x.q.view().heads(head, 1), x.k.view().heads(head / group, 1),
                                 x.v.view().heads(head / group, 1), options);
     row_block<compute_t<S>> expected = alone;
     for (index_t i = 0; i < std::ssize(alone.values); ++i)
@@ -225,8 +240,11 @@ void check_output_in_place(const trial<S>& t) {
   if constexpr (std::same_as<S, T>) {
     law l = t.start("attention: the output may be the queries");
     sequence<S> x(t);
-    const auto expected = attended(t, x);
-    t.attention.run({x.q.view(), x.k.view(), x.v.view(), x.q.view(), {}});
+    const auto expected = attended(l, t, x);
+    attention_call<S> call{x.q.view(), x.k.view(), x.v.view(), x.q.view(), {}};
+    std::vector<T> workspace(static_cast<std::size_t>(t.attention.workspace_size(call)));
+    call.options.run.workspace = workspace;
+    if (!l.broken()) t.attention.run(call);
     expect_rows(l, x.q, expected, 0, 0, "in place");
   }
 }
@@ -237,8 +255,10 @@ void check_attention_of_nothing(const trial<S>& t) {
   using T = compute_t<S>;
   law l = t.start("attention: no queries give nothing, no keys give zeros");
   const sequence<S> x(t);
-  attended(t, x.q.view().tokens(0, 0), x.k.view(), x.v.view());
-  const row_block<T> out = attended(t, x.q.view(), x.k.view().tokens(0, 0), x.v.view().tokens(0, 0));
+  options_for<S> from_zero;
+  from_zero.query_offset = 0;  // before no keys they would stand at negative positions
+  attended(l, t, x.q.view().tokens(0, 0), x.k.view(), x.v.view());
+  const row_block<T> out = attended(l, t, x.q.view(), x.k.view().tokens(0, 0), x.v.view().tokens(0, 0), from_zero);
   for (const T value : out.values)
     l.expect(value == T(0), [&] { return "an output without keys is " + text_of(static_cast<double>(value)); });
 }
@@ -252,7 +272,7 @@ void check_unsorted_positions(const trial<S>& t) {
   }
   law l = t.start("attention: tokens in another order, each with its position, are the same tokens");
   const sequence<S> x(t);
-  const auto sorted = attended(t, x);
+  const auto sorted = attended(l, t, x);
   random_numbers random = t.random();
   const std::vector<index_t> order = random_order(x.q.num_tokens, random);
   sequence<S> mixed = x;
@@ -267,7 +287,7 @@ void check_unsorted_positions(const trial<S>& t) {
   }
   options_for<S> options;
   options.positions = {positions(ids), positions(ids)};
-  const auto out = attended(t, mixed, options);
+  const auto out = attended(l, t, mixed, options);
   row_block<compute_t<S>> expected = out;
   for (index_t i = 0; i < std::ssize(out.values); ++i)
     at(expected.values, i) =

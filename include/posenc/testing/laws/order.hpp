@@ -40,14 +40,14 @@ void check_order_means_nothing(const trial<S>& t) {
   const sequence<S> x(t);
   random_numbers random = t.random();
   const std::vector<index_t> order = random_order(x.q.num_tokens, random);
-  const auto out = attended(t, x);
+  const auto out = attended(l, t, x);
   sequence<S> mixed = x;
   mixed.q = reordered(x.q, order);
-  expect_same_bits(l, attended(t, mixed), reordered(out, order), positions(0, x.q.num_tokens), "queries reordered");
+  expect_same_bits(l, attended(l, t, mixed), reordered(out, order), positions(0, x.q.num_tokens), "queries reordered");
   mixed = {x};
   mixed.k = reordered(x.k, order);
   mixed.v = reordered(x.v, order);
-  expect_rows(l, attended(t, mixed), out, 0, rounding_of_attention(t), "keys reordered");
+  expect_rows(l, attended(l, t, mixed), out, 0, rounding_of_attention(t), "keys reordered");
 }
 
 /// With positions: the content of queries, or that of keys, in another order at the same positions is another input.
@@ -58,14 +58,14 @@ void check_order_means_something(const trial<S>& t) {
   const sequence<S> x(t);
   random_numbers random = t.random();
   const std::vector<index_t> order = random_order(x.q.num_tokens, random);
-  const auto out = attended(t, x);
+  const auto out = attended(l, t, x);
   sequence<S> mixed = x;
   mixed.q = reordered(x.q, order);
-  const double by_queries = largest_difference(attended(t, mixed), reordered(out, order));
+  const double by_queries = largest_difference(attended(l, t, mixed), reordered(out, order));
   mixed = x;
   mixed.k = reordered(x.k, order);
   mixed.v = reordered(x.v, order);
-  const double by_keys = largest_difference(attended(t, mixed), out);
+  const double by_keys = largest_difference(attended(l, t, mixed), out);
   const double rounding = rounding_of_attention(t);
   l.expect(by_queries > rounding || by_keys > rounding, [&] {
     return "queries in another order move outputs by " + text_of(by_queries) + ", keys by " + text_of(by_keys) +

@@ -18,8 +18,8 @@ namespace posenc::inline POSENC_ISA {
 
 namespace laws {
 
-/// A function of an encoding whose type is forgotten; empty, where the encoding lacks it. std::function would do, and take
-/// the compiler twice as long.
+/// A function of an encoding whose type is forgotten; empty, where the encoding lacks it. std::function would do, and
+/// take the compiler twice as long.
 template <class F>
 class hook_ref;
 template <class R, class... A>
@@ -96,6 +96,7 @@ template <scalar S>
 struct attention_functions {
   hook_ref<void(const attention_call<S>&)> run;
   hook_ref<problem(const attention_call<S>&)> check;
+  hook_ref<index_t(const attention_call<S>&)> workspace_size;
 };
 
 // ---- What the types say ----
@@ -296,9 +297,20 @@ attention_functions<S> attention_of(const E& e) {
     functions.run = {&e, [](const void* it, const attention_call<S>& c) {
                        attention(c.q, c.k, c.v, c.out, held<E>(it), c.options);
                      }};
-    functions.check = {&e, [](const void* it, const attention_call<S>& c) {
-                         return check_attend(c.q, c.k, c.v, c.out, scores_of(held<E>(it)), c.options);
-                       }};
+    functions.check = {
+        &e, [](const void* it, const attention_call<S>& c) {
+          const E& encoding = held<E>(it);
+          const index_t offset = posenc::detail::resolve_query_offset(c.options, c.q.num_tokens, c.k.num_tokens);
+          const positions at_queries(offset, c.q.num_tokens);
+          const positions at_keys(0, c.k.num_tokens);
+          if (const problem wrong = check_attend(c.q, c.k, c.v, c.out, scores_of(encoding), c.options)) return wrong;
+          if (const problem wrong = check_rotate(encoding, c.q, c.options.positions.queries.value_or(at_queries)))
+            return wrong.of("queries");
+          return check_rotate(encoding, c.k, c.options.positions.keys.value_or(at_keys)).of("keys");
+        }};
+    functions.workspace_size = {&e, [](const void* it, const attention_call<S>& c) {
+                                  return workspace_size(c.q, c.k, c.v, scores_of(held<E>(it)));
+                                }};
     return functions;
   }
 }

@@ -90,7 +90,8 @@ problem refusal_of(const subject<S>& encoding, const law_sizes& sizes, bool embe
   return {};
 }
 
-/// Odd sizes first: they have ends where kernels have none. 67 tokens are more than a block of any kernel.
+/// Odd sizes first: they have ends where kernels have none. 67 tokens are more than a block of any kernel, four heads on
+/// two of the keys are more than one group.
 template <scalar S>
 problem find_sizes(const subject<S>& encoding, const law_options& options, law_sizes& sizes) {
   problem wrong;
@@ -102,7 +103,7 @@ problem find_sizes(const subject<S>& encoding, const law_options& options, law_s
     return false;
   };
   const auto find_heads = [&] {
-    for (const index_t num_heads : candidates(options.num_heads, {3, 2, 1}, 128)) {
+    for (const index_t num_heads : candidates(options.num_heads, {4, 3, 2, 1}, 128)) {
       for (const index_t head_dim : candidates(options.head_dim, {9, 17, 33, 65, 129}, 1024)) {
         sizes.num_heads = num_heads;
         sizes.head_dim = head_dim;
