@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <functional>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -84,6 +85,20 @@ class stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+// Each token as it comes: what was made stays printed where the model's positions end.
+void print_generated(const network& net, session& running, const arguments& a,
+                     const std::function<void(index_t)>& on_progress) {
+  const char* separator = "";
+  const auto print = [&](token_id id) { std::printf("%s%d", std::exchange(separator, ","), id); };
+  try {
+    generate_greedily(net, running, a.ids, a.generate, a.chunk, {print, on_progress});
+  } catch (...) {
+    std::printf("\n");
+    throw;
+  }
+  std::printf("\n");
+}
+
 void run(const arguments& a) {
   const model loaded = load_model(a.directory);
   const network& net = loaded.layers();
@@ -99,10 +114,7 @@ void run(const arguments& a) {
   progress_bar bar(std::ssize(a.ids) + std::max<index_t>(a.generate - 1, 0));
   const auto on_progress = [&bar](index_t done) { bar.update(done); };
   if (a.generate > 0) {
-    const char* separator = "";
-    for (const token_id id : generate_greedily(net, running, a.ids, a.generate, a.chunk, on_progress))
-      std::printf("%s%d", std::exchange(separator, ","), id);
-    std::printf("\n");
+    print_generated(net, running, a, on_progress);
   } else {
     // An encoder cannot be fed in chunks.
     const index_t chunk = loaded.config().family->causal ? a.chunk : std::ssize(a.ids);

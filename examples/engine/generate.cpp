@@ -29,15 +29,16 @@ token_id most_likely(Eigen::Ref<const row_vector> logits) {
 }
 
 std::vector<token_id> generate_greedily(const network& net, session& running, std::span<const token_id> prompt,
-                                        index_t count, index_t chunk, const std::function<void(index_t)>& on_progress) {
+                                        index_t count, index_t chunk, const generation_callbacks& callbacks) {
   posenc::require(!prompt.empty(), "generate", "length of the prompt", std::ssize(prompt), "at least 1");
   std::vector<token_id> generated;
-  matrix last = feed(running, prompt, chunk, on_progress).bottomRows(1);
+  matrix last = feed(running, prompt, chunk, callbacks.on_progress).bottomRows(1);
   while (std::ssize(generated) < count) {
     generated.push_back(most_likely(logits(net, last).row(0)));
+    if (callbacks.on_token) callbacks.on_token(generated.back());
     if (std::ssize(generated) == count) break;  // nothing would read the next hidden state
     last = running.extend(std::span(generated).last(1));
-    if (on_progress) on_progress(running.num_tokens());
+    if (callbacks.on_progress) callbacks.on_progress(running.num_tokens());
   }
   return generated;
 }

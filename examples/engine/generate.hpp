@@ -9,12 +9,16 @@
 
 namespace engine {
 
-/// Feeds a prompt in chunks of at most `chunk` tokens, then appends the most likely token `count` times.
-///
-/// Returns the new tokens. `on_progress`, if given, is called with the number of tokens that have been run so far.
+/// What `generate_greedily` calls on its way, if given.
+struct generation_callbacks {
+  std::function<void(token_id)> on_token;    // each new token, before what follows it is computed
+  std::function<void(index_t)> on_progress;  // the number of tokens that have been run so far
+};
+
+/// Feeds a prompt in chunks of at most `chunk` tokens, then appends the most likely token `count` times. Returns the new
+/// tokens; where the model's positions end on the way it throws, after it has reported the tokens up to there.
 std::vector<token_id> generate_greedily(const network& net, session& running, std::span<const token_id> prompt,
-                                        index_t count, index_t chunk,
-                                        const std::function<void(index_t)>& on_progress = {});
+                                        index_t count, index_t chunk, const generation_callbacks& callbacks = {});
 
 /// Feeds tokens in chunks of at most `chunk`; returns the hidden states of all of them: [num_tokens, hidden_size].
 matrix feed(session& running, std::span<const token_id> ids, index_t chunk,

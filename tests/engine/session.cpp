@@ -80,6 +80,16 @@ TEST_CASE("session: greedy generation with a cache equals running the whole text
   }
 }
 
+TEST_CASE("session: generation past the end of a learned table reports every token up to there", "[engine]") {
+  const model m = load_model(models() / "gpt2-learned");
+  session running(m.layers());
+  std::vector<token_id> reported;
+  const auto keep = [&](token_id id) { reported.push_back(id); };
+  CHECK_THROWS_WITH(generate_greedily(m.layers(), running, some_ids(60), 10, 60, {keep, {}}),
+                    "add_to: positions[0] is 64, expected at most 63");
+  CHECK(reported.size() == 5);  // from the positions 59 to 63
+}
+
 TEST_CASE("session: keys rotated for a shorter text are not used for a longer one", "[engine]") {
   // Frequencies change with each token beyond 16, and at 17.
   const char* const dynamic =
