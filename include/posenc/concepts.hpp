@@ -142,14 +142,14 @@ concept positional_encoding = std::same_as<E, no_encoding> || embedding_encoding
 // every gradient is a span of the same length and order, so that a worker's share is an array that adds up. All
 // accumulate.
 //
-//     std::span<P> parameters() noexcept, std::span<const P> parameters() const noexcept
-//     void add_to_backward(token_view<const S> upstream, const positions&, std::span<T> parameter_gradients) const
-//     noexcept void apply_to_queries_backward(head_view<const S> x, head_view<S> gradients, const positions&,
-//     std::span<T>) const noexcept void apply_to_keys_backward(the same)                   gradients: in dL/d(output),
-//     out dL/dx void bias_backward(index_t head, position_t first_distance, std::span<const T> sums, std::span<T>)
-//     const noexcept
-//                                                             sums[i]: of dL/dscore over the pairs at first_distance +
-//                                                             i
+//     std::span<P> parameters() noexcept
+//     std::span<const P> parameters() const noexcept
+//     void add_to_backward(token_view<const S> upstream, const positions&, std::span<T> parameter_gradients) const noexcept
+//     void apply_to_queries_backward(head_view<const S> x, head_view<S> gradients, const positions&, std::span<T>)
+//         const noexcept                                      gradients: in dL/d(output), out dL/dx
+//     void apply_to_keys_backward(the same)
+//     void bias_backward(index_t head, position_t first_distance, std::span<const T> sums, std::span<T>) const noexcept
+//                                                             sums[i]: of dL/dscore, of pairs at first_distance + i
 //     void bias_backward(index_t head, position_t query, position_t key, T gradient, std::span<T>) const noexcept
 //     void add_to_scores_backward(const score_tile<T>& before, const score_gradients<T>&) const noexcept
 //                                                             before: one tile of all keys, as the encoding found it

@@ -24,8 +24,10 @@ class task_ref {
 
 /// How to run many tasks at once: a reference to the caller's own loop, serial by default.
 ///
-///     auto loop = [&](index_t num_tasks, task_ref task) { pool.run(num_tasks, [&](index_t i, index_t worker) { task(i,
-///     worker); }); }; attend(q, k, v, out, e, {.run = {.threads = parallel_for(loop, pool.size())}});
+///     auto loop = [&](index_t num_tasks, task_ref task) {
+///       pool.run(num_tasks, [&](index_t i, index_t worker) { task(i, worker); });
+///     };
+///     attend(q, k, v, out, e, {.run = {.threads = parallel_for(loop, pool.size())}});
 ///
 /// The loop calls `task(i, worker)` once for each i in [0, num_tasks), in any order, with worker in [0, num_workers),
 /// and returns when all are done. Results do not depend on the order or on the number of workers.

@@ -44,8 +44,7 @@ struct score_tile {
 /// Where the adjoint of `add_to_scores` reads and writes.
 template <real T>
 struct score_gradients {
-  T* scores =
-      nullptr;  // dL/dscore after the encoding, laid out as the tile's scores; in: complete, out: dL/dscore before it
+  T* scores = nullptr;      // laid out as the tile's; in: dL/dscore after the encoding, complete; out: before it
   T* queries = nullptr;     // += dL/d(scale * q), laid out as the tile's queries
   T* keys = nullptr;        // += dL/dk, laid out as the tile's keys
   std::span<T> parameters;  // += dL/dparameters
