@@ -1,0 +1,23 @@
+// posenc as a C library, for programs that time several libraries in one process. Unchecked: sizes must fit.
+#pragma once
+
+#include <cstdint>
+
+// x is [tokens, heads, dim], rotated in place; tables are [tokens, dim / 2]; interleaved: 0 = halves, 1 = neighbours.
+// q, k, v, o of attention are [heads, n, dim]; slopes: ALiBi's, one a head, or null.
+// q and o of decode are [heads, dim], k and v [kv_heads, n, dim].
+#pragma GCC visibility push(default)
+extern "C" {
+void cand_rope_f32(float* x, const float* cos, const float* sin, long tokens, long heads, long dim, int interleaved,
+                   int threads);
+void cand_rope_bf16(std::uint16_t* x, const float* cos, const float* sin, long tokens, long heads, long dim,
+                    int interleaved, int threads);
+void cand_rope_f16(std::uint16_t* x, const float* cos, const float* sin, long tokens, long heads, long dim,
+                   int interleaved, int threads);
+void cand_table(float* cos, float* sin, long positions, long dim, double base, int threads);
+void cand_attention_f32(const float* q, const float* k, const float* v, float* o, long heads, long n, long dim,
+                        int causal, const float* slopes, int threads);
+void cand_decode_f32(const float* q, const float* k, const float* v, float* o, long heads, long kv_heads, long n,
+                     long dim, int threads);
+}
+#pragma GCC visibility pop
