@@ -1,5 +1,5 @@
-// Correctly rounded cos and sin, up to position 2^31 - 1. posenc promises less, so misses are counted: none passes, one
-// more than an ulp away fails, and what lies between stays open.
+// Correctly rounded cos and sin, up to position 2^31 - 1. posenc promises a little more than half an ulp, so a result may
+// be the other neighbour of the true value, one ulp from the correctly rounded one: such misses are counted and shown.
 #include "groups.hpp"
 
 #include "../ulp.hpp"
@@ -46,9 +46,8 @@ void count_misses(golden_case& one, const std::string& role, const std::vector<T
   }
   one.found().compare(role + ", in ulps", ulps, {"F64", want->shape, std::vector<double>(ulps.size(), 0.0)},
                       {.abs = 1});
-  if (misses > 0)
-    one.found().cannot_judge(role + ": " + std::to_string(misses) + " of " + std::to_string(got.size()) +
-                             " are not correctly rounded");
+  one.found().remark(role + ": " + std::to_string(misses) + " of " + std::to_string(got.size()) +
+                     " not correctly rounded");
 }
 
 template <posenc::real T>

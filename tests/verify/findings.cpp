@@ -104,6 +104,7 @@ void findings::fail(const std::string& why) {
 }
 void findings::cannot_judge(const std::string& why) { open_.push_back(why); }
 void findings::lacks_weights(const std::string& why) { lacking_ = why; }
+void findings::remark(const std::string& text) { remarks_.push_back(text); }
 
 verdict findings::result() const {
   if (!failures_.empty()) return verdict::failed;
@@ -123,6 +124,7 @@ std::string findings::text() const {
   for (const std::string& why : failures_) add(why);
   for (const std::string& why : open_) add(why);
   if (!lacking_.empty()) add(lacking_);
+  for (const std::string& remark : remarks_) add(remark);
   if (text.empty()) text = held_ ? "as it should be" : "nothing was compared";
   return text;
 }

@@ -49,9 +49,11 @@ class findings {
   /// Records what could not be judged; the case does not pass unless something else fails it.
   void cannot_judge(const std::string& why);
   void lacks_weights(const std::string& why);
+  /// Adds to the text and changes no verdict.
+  void remark(const std::string& text);
 
   verdict result() const;
-  /// The largest error against its tolerance, and every reason why the case did not pass.
+  /// The largest error against its tolerance, every reason why the case did not pass, and the remarks.
   std::string text() const;
 
  private:
@@ -64,6 +66,7 @@ class findings {
 
   std::vector<std::string> failures_;
   std::vector<std::string> open_;
+  std::vector<std::string> remarks_;
   std::string lacking_;
   deviation worst_;
   std::string worst_output_;
