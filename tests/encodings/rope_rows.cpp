@@ -51,6 +51,36 @@ TEMPLATE_TEST_CASE("rope: rows filled once rotate every layer as positions would
   for (index_t row = 0; row < 4; ++row) CHECK(rows.memory[static_cast<std::size_t>(row * 141 + 140)] == 7);
 }
 
+TEMPLATE_TEST_CASE("rope: keys right behind the queries turn as keys elsewhere do, and what lies behind them does not",
+                   "[rope]", float, bf16) {
+  random_values random(2);
+  CAPTURE(random.seed());
+  const index_t num_kv_heads = GENERATE(0, 1, 2);
+  const rope rotary = seventy_pairs(pairing::half);
+  const std::vector<position_t> ids{5, -1, 100000};
+  owned_rows<float> rows{3, 70};
+  fill_cos_sin(rotary, ids, rows.view());
+  const owned_heads<TestType> packed(random, 3, 6, 140);  // [queries | keys | values]
+  const auto values_of = [&](bool by_rows, bool at_once) {
+    owned_heads<TestType> x = packed;
+    const auto q = x.view().heads(0, 3), k = x.view().heads(3, num_kv_heads);
+    if (at_once) {
+      if (by_rows)
+        rotate(rows.view(), rotary.layout(), q, k);
+      else
+        rotate(rotary, q, k, ids);
+    } else {
+      rotate(rotary, q, ids);
+      rotate(rotary, k, ids);
+    }
+    std::vector<float> values;
+    for (const TestType value : x.values) values.push_back(widen<float>(value));
+    return values;
+  };
+  CHECK(values_of(false, true) == values_of(false, false));
+  CHECK(values_of(true, true) == values_of(false, false));
+}
+
 TEST_CASE("rope: rows hold cos and sin times the factor, rounded to the type of the rows", "[rope]") {
   const rope rotary(pairing::half, frequencies(std::vector<double>{1, 0.5}).with_attention_factor(2));
   owned_rows<f16> rows{2, 2};

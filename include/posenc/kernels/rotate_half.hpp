@@ -38,6 +38,31 @@ template <index_t Pairs, scalar S, real T>
   }
 }
 
+template <index_t Pairs, real T>
+[[gnu::noinline]] void rotate_half(T* x, index_t num_heads, index_t head_stride, index_t distance, index_t num_pairs,
+                                   const T* __restrict cos, const T* __restrict sin) noexcept {
+  constexpr index_t width = lanes<T>;
+  const index_t n = Pairs > 0 ? Pairs : num_pairs;
+  for (index_t h = 0; h < num_heads; ++h) {
+    T* __restrict low = x + h * head_stride;
+    T* __restrict high = low + (Pairs > 0 ? Pairs : distance);
+#pragma GCC unroll 8
+    for (index_t i = 0; i <= n - width; i += width) {
+      auto a = load<vector<T>>(low + i);
+      auto b = load<vector<T>>(high + i);
+      pin(a);
+      pin(b);
+      const auto c = load<vector<T>>(cos + i);
+      const auto s = load<vector<T>>(sin + i);
+      store(low + i, a * c - b * s);
+      store(high + i, a * s + b * c);
+    }
+    if constexpr (Pairs == 0 || Pairs % width != 0) {
+      for (index_t i = n - n % width; i < n; ++i) turn(low[i], high[i], cos[i], sin[i]);
+    }
+  }
+}
+
 #if defined(__F16C__)
 template <index_t Pairs>
 [[gnu::noinline]] void rotate_half(f16* x, index_t num_heads, index_t head_stride, index_t distance, index_t num_pairs,
