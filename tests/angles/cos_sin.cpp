@@ -266,3 +266,39 @@ TEMPLATE_TEST_CASE("cos_sin: what is no position gives NaN, on its own axis only
   }
   CHECK(!is_nan(at<TestType>(f, std::nextafter(0x1p63, 0.0)).cos));
 }
+
+TEMPLATE_TEST_CASE("cos_sin: float32 angles are those of float products, cosine and sine of which are exact",
+                   "[cos_sin]", float, double) {
+  const frequencies exact = geometric_frequencies(10000, 64, 64);
+  const frequencies f = exact.with_float32_angles();
+  REQUIRE(f.float32_angles());
+  CHECK(!exact.float32_angles());
+  random_values random(11);
+  CAPTURE(random.seed());
+  for (int trial = 0; trial < 2000; ++trial) {
+    const auto position = static_cast<position_t>(random.whole(-(1 << 24), 1 << 24));
+    const index_t pair = random.whole(0, 63);
+    const auto inv_freq = static_cast<float>(exact.inv_freq(pair));
+    const float angle = static_cast<float>(position) * inv_freq;
+    const frequencies radian(std::vector<double>{1.0});
+    const auto expected = at<TestType>(radian, static_cast<double>(angle));
+    for (const auto& got : {at<TestType>(f, position, pair), at<TestType>(f, static_cast<double>(position), pair)}) {
+      CHECK(got.cos == expected.cos);
+      CHECK(got.sin == expected.sin);
+    }
+    CHECK(std::abs(static_cast<double>(expected.cos) - std::cos(static_cast<double>(angle))) < 1e-7);
+  }
+}
+
+TEST_CASE("cos_sin: float32 angles are as far off as float32 is", "[cos_sin]") {
+  const frequencies exact = geometric_frequencies(10000, 64, 64);
+  const frequencies rounded = exact.with_float32_angles();
+  double largest = 0;
+  for (index_t pair = 0; pair < 64; ++pair) {
+    const double error =
+        at<double>(rounded, position_t{131071}, pair).sin - at<double>(exact, position_t{131071}, pair).sin;
+    largest = std::max(largest, std::abs(error));
+  }
+  CHECK(largest > 1e-3);
+  CHECK(largest < 2e-2);
+}

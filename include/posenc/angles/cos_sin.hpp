@@ -239,6 +239,24 @@ void cos_sin_in_float(const frequencies& f, const Position* position_by_axis, st
   }
 }
 
+// Of float products, each an angle of its own: its cosine and sine are those of so many radians.
+template <real T, class Position>
+void cos_sin_of_float32_angles(const frequencies& f, const Position* position_by_axis, std::size_t first,
+                               std::size_t count, T* cos, T* sin) noexcept {
+  constexpr wide::fixed_point turns_per_radian{0, 0x28be60db9391054aU, 0x7f09d5f47d4d3770U,
+                                               0x36d8a5664f10e410U};  // 1 / (2 pi)
+  const frequency_table& table = f.table();
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto position = static_cast<float>(position_by_axis[table.axis[first + i]]);
+    const double angle = position * static_cast<float>(table.inv_freq[first + i]);
+    if (is_below_two_to(63, angle)) {
+      cos_sin_of(phase_at(angle, turns_per_radian), cos[i], sin[i]);
+    } else {
+      cos[i] = sin[i] = std::numeric_limits<T>::quiet_NaN();
+    }
+  }
+}
+
 }  // namespace detail
 
 /// Cosine and sine of position * inv_freq for `num_pairs` pairs from `first_pair` on, of unit magnitude: the attention
@@ -248,13 +266,15 @@ void cos_sin_in_float(const frequencies& f, const Position* position_by_axis, st
 /// Accuracy   float within 0.5001 ulp, double within 0.51 ulp of the cosine and sine of the exact product, fast math or
 ///            not, for frequencies of 2^-80 and more in size and for zero. (Float without FMA: where the angle is 2^-55
 ///            of a quarter turn or more from any multiple of one, which takes a list made for it to miss.)
-///            A pair's result depends on its position alone, not on the pairs around it.
+///            A pair's result depends on its position alone, not on the pairs around it. With float32_angles the same
+///            holds of the angle that float32 gives, which is another one.
 /// Memory     reads `f` and the positions, writes the outputs, which may not overlap; allocates nothing.
 template <real T>
 void cos_sin(const frequencies& f, const position_t* position_by_axis, index_t first_pair, index_t num_pairs, T* cos,
              T* sin) noexcept {
   const auto first = static_cast<std::size_t>(first_pair);
   const auto count = static_cast<std::size_t>(num_pairs);
+  if (f.float32_angles()) return detail::cos_sin_of_float32_angles(f, position_by_axis, first, count, cos, sin);
   if constexpr (std::same_as<T, float>) {
     detail::cos_sin_in_float(f, position_by_axis, first, count, cos, sin);
   } else {
@@ -275,6 +295,7 @@ void cos_sin(const frequencies& f, const double* position_by_axis, index_t first
              T* sin) noexcept {
   const auto first = static_cast<std::size_t>(first_pair);
   const auto count = static_cast<std::size_t>(num_pairs);
+  if (f.float32_angles()) return detail::cos_sin_of_float32_angles(f, position_by_axis, first, count, cos, sin);
   const detail::frequency_table& table = f.table();
   if constexpr (std::same_as<T, float> && detail::reduces_real_positions) {
     const auto is_short = [](double position) { return detail::is_below_two_to(31, position); };

@@ -148,6 +148,7 @@ class rope {
     coordinate by_axis[max_axes];
     for (index_t a = 0; a < frequencies_.num_axes(); ++a) by_axis[a] = p.at(a, t);
     cos_sin(frequencies_, by_axis, first, count, cos, sin);
+    if (frequencies_.float32_angles()) magnitude = static_cast<float>(magnitude);
     const double of_sine = sign_ == rotation_sign::positive ? magnitude : -magnitude;
     if (of_sine == 1) return;
     for (index_t i = 0; i < count; ++i) {
