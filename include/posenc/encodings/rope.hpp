@@ -316,6 +316,26 @@ template <element S, element C>
 
 }  // namespace detail
 
+namespace detail {
+
+/// cos and sin of token t, rounded to the type of the row.
+template <element C, token_positions P>
+void narrow_angles(const rope& rotary, const P& p, index_t t, double magnitude, C* row_cos, C* row_sin) noexcept {
+  constexpr index_t block = kernels::max_pairs;
+  compute_t<C> cos[block];
+  compute_t<C> sin[block];
+  for (index_t first = 0; first < rotary.num_pairs(); first += block) {
+    const index_t count = std::min(block, rotary.num_pairs() - first);
+    rotary.angles(p, t, first, count, magnitude, cos, sin);
+    for (index_t i = 0; i < count; ++i) {
+      row_cos[first + i] = narrow<C>(cos[i]);
+      row_sin[first + i] = narrow<C>(sin[i]);
+    }
+  }
+}
+
+}  // namespace detail
+
 /// Writes cos and sin of each token, the attention factor included: one table for all layers and heads of a step.
 ///
 /// rows  [num_tokens, num_pairs], in the caller's memory
@@ -325,17 +345,14 @@ void fill_cos_sin(const rope& rotary, const P& p, cos_sin_rows<C> rows) {
   const auto at = as_positions(p);
   raise_if(check_positions("fill_cos_sin", at, at.size(), rotary.num_position_axes()));
   raise_if(detail::check_rows("fill_cos_sin", rows, rotary.num_pairs(), at.size()));
-  constexpr index_t block = kernels::max_pairs;
-  T cos[block];
-  T sin[block];
+  const double magnitude = rotary.inv_freq().attention_factor();
   for (index_t t = 0; t < at.size(); ++t) {
-    for (index_t first = 0; first < rows.num_pairs; first += block) {
-      const index_t count = std::min(block, rows.num_pairs - first);
-      rotary.angles(at, t, first, count, rotary.inv_freq().attention_factor(), cos, sin);
-      for (index_t i = 0; i < count; ++i) {
-        rows.cos[t * rows.row_stride + first + i] = narrow<C>(cos[i]);
-        rows.sin[t * rows.row_stride + first + i] = narrow<C>(sin[i]);
-      }
+    C* row_cos = rows.cos + t * rows.row_stride;
+    C* row_sin = rows.sin + t * rows.row_stride;
+    if constexpr (std::same_as<C, T>) {
+      rotary.angles(at, t, 0, rows.num_pairs, magnitude, row_cos, row_sin);
+    } else {
+      detail::narrow_angles(rotary, at, t, magnitude, row_cos, row_sin);
     }
   }
 }
