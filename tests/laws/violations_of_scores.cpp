@@ -23,7 +23,10 @@ struct table_of_another_bias {
   }
   template <real T>
   void fill_bias(index_t head, position_t first, index_t count, T* out) const noexcept {
-    for (index_t i = 0; i < count; ++i) out[i] = static_cast<T>(bias(head, first + static_cast<position_t>(i) + 1));
+    for (index_t i = 0; i < count; ++i) {
+      const index_t next = index_t{first} + i + 1;
+      out[i] = static_cast<T>(bias(head, static_cast<position_t>(next % 64)));
+    }
   }
 };
 
