@@ -152,6 +152,7 @@ concept positional_encoding = std::same_as<E, no_encoding> || embedding_encoding
 //                                                             sums[i]: of dL/dscore, of pairs at first_distance + i
 //     void bias_backward(index_t head, position_t query, position_t key, T gradient, std::span<T>) const noexcept
 //     void add_to_scores_backward(const score_tile<T>& before, const score_gradients<T>&) const noexcept
-//                                                             before: one tile of all keys, as the encoding found it
+//                                                             before: as the encoding found it; a tile of all keys,
+//                                                             if it reads content or keeps scratch
 
 }  // namespace posenc::inline POSENC_ISA

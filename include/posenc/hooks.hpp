@@ -282,6 +282,43 @@ void bias_backward_by_pair(const E& e, const score_tile<T>& before, const score_
 
 }  // namespace detail
 
+namespace detail {
+
+template <class E, class T>
+concept has_score_adjoint = requires(const E& e, const score_tile<T>& tile, const score_gradients<T>& gradients,
+                                     std::span<const T> sums) {
+  requires requires { e.add_to_scores_backward(tile, gradients); } || requires {
+    e.bias_backward(index_t{}, position_t{}, sums, gradients.parameters);
+  } || requires {
+    e.bias_backward(index_t{}, position_t{}, position_t{}, T{}, gradients.parameters);
+  };
+};
+
+}  // namespace detail
+
+/// Whether all gradients pass through what it does to scores. One without parameters that reads no content needs no
+/// adjoint for that: its bias is a constant.
+template <class T, class E>
+bool passes_score_gradients(const E& e) noexcept {
+  if constexpr (!score_encoding<E, T>)
+    return true;
+  else if constexpr (requires { e.template passes_score_gradients<T>(); })
+    return e.template passes_score_gradients<T>();
+  else if constexpr (detail::has_score_adjoint<E, T>)
+    return true;
+  else
+    return !hooks::reads_content(e) && hooks::num_parameters(e) == 0;
+}
+
+/// Through a bias of distance: sums[i] is dL/dscore, summed over the pairs at first_distance + i. Only where
+/// has_distance_bias.
+template <class T, class E>
+void bias_backward(const E& e, index_t head, position_t first_distance, std::span<const T> sums,
+                   std::span<T> parameters) noexcept {
+  if constexpr (requires { e.bias_backward(head, first_distance, sums, parameters); })
+    e.bias_backward(head, first_distance, sums, parameters);
+}
+
 /// Through the bias of one tile: into the parameters, and for contextual encodings into queries, keys and scores.
 template <class T, class E>
 void add_to_scores_backward(const E& e, const score_tile<T>& before, const score_gradients<T>& gradients) noexcept {

@@ -164,12 +164,22 @@ TEST_CASE("attend: the largest distances of 32 bits are computed", "[attend]") {
 
 TEST_CASE("attend: memory that does not suffice is refused", "[attend]") {
   call x;
-  std::vector<float> workspace(17 * 2);
-  x.options.run.workspace = std::span(workspace).first(16);  // 8 + 6 + 2 + 1 for one query and one key
-  x.is_refused("attend: run.workspace (for each worker) is 16, expected at least 17 values; workspace_size tells");
+  const no_encoding none;
+  const auto least_for = [&] {  // one query and one key; how much that is depends on the length of vectors
+    const auto sizes = detail::tile_sizes_of<float>(x.q.num_tokens, x.q.head_dim, x.k, x.v, none);
+    return sizes.values_with(sizes.least());
+  };
+  const auto least = static_cast<std::size_t>(least_for());
+  const std::string rule = ", expected at least " + std::to_string(least) + " values; workspace_size tells";
+  const std::string given = "attend: run.workspace (for each worker) is " + std::to_string(least - 1);
+  std::vector<float> workspace(2 * least);
+  x.options.run.workspace = std::span(workspace).first(least - 1);
+  x.is_refused(given + rule);
+  x.options.run.workspace = std::span(workspace).first(least);
+  CHECK_FALSE(check_attend(x.q, x.k, x.v, x.out, none, x.options));
   const auto loop = [](index_t, task_ref) {};
-  x.options.run = {.workspace = std::span(workspace).first(33), .threads = parallel_for(loop, 2)};
-  x.is_refused("attend: run.workspace (for each worker) is 16, expected at least 17 values; workspace_size tells");
+  x.options.run = {.workspace = std::span(workspace).first(2 * least - 1), .threads = parallel_for(loop, 2)};
+  x.is_refused(given + rule);
   x.options.run.threads = parallel_for(loop, 0);
   x.is_refused("attend: run.threads.num_workers() is 0, expected at least 1");
   std::vector<float> wide(8192 * 4);
@@ -179,7 +189,6 @@ TEST_CASE("attend: memory that does not suffice is refused", "[attend]") {
   x.v = {wide.data(), 3, 1, 6};
   x.out = x.out.heads(0, 1);
   x.options.lse = {};
-  x.is_refused(
-      "attend: run.workspace (none given, so the stack's) is 8192, expected at least 8201 values; workspace_size "
-      "tells");
+  x.is_refused("attend: run.workspace (none given, so the stack's) is 16384, expected at least " +
+               std::to_string(least_for()) + " values; workspace_size tells");
 }

@@ -98,13 +98,18 @@ TEST_CASE("attend: no queries, no heads and no columns are nothing to do", "[att
 TEST_CASE("attend: NaN in a query stays in its row, and NaN in a key in the rows that see it", "[attend]") {
   random_values random(3);
   CAPTURE(random.seed());
-  const index_t num_tokens = GENERATE(6, 80);
+  const index_t num_tokens = GENERATE(6, 13, 80);
+  const bool biased = GENERATE(false, true);
+  const auto run = [&](call& it) {
+    biased ? it.run(slopes, {.band = causal()}) : it.run(no_encoding{}, {.band = causal()});
+  };
   call clean(random, num_tokens, num_tokens);
   call x = clean;
-  clean.run(slopes, {.band = causal()});
+  run(clean);
   x.q.view().row(2, 1)[7] = not_a_number;
   x.k.view().row(4, 0)[0] = not_a_number;
-  x.run(slopes, {.band = causal()});
+  x.v.view().row(4, 0)[3] = not_a_number;
+  run(x);
   for (index_t t = 0; t < num_tokens; ++t) {
     for (index_t h = 0; h < 2; ++h) {
       const bool hit = t >= 4 || (t == 2 && h == 1);

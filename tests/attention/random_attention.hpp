@@ -5,6 +5,7 @@
 
 #include "../random_values.hpp"
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,12 +26,12 @@ struct random_attention {
   posenc::bool_mask mask{};
   std::vector<posenc::position_t> query_ids{}, key_ids{};
 
-  explicit random_attention(random_values& random, posenc::index_t largest = 150) {
+  explicit random_attention(random_values& random, posenc::index_t largest = 150, posenc::index_t most_queries = 150) {
     const posenc::index_t lengths[] = {
         0, 1, 2, 7, 8, 9, 63, 64, 65, random.whole(0, largest), random.whole(0, largest)};
     const posenc::index_t dims[] = {1, 3, 16, 64};
     const posenc::index_t groups[] = {1, 2, 3};
-    num_queries = std::min(largest, random.one_of(lengths));
+    num_queries = std::min({largest, most_queries, random.one_of(lengths)});
     num_keys = std::min(largest, random.one_of(lengths));
     num_kv_heads = random.whole(1, 2);
     num_heads = num_kv_heads * random.one_of(groups);

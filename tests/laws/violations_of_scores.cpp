@@ -97,6 +97,18 @@ struct slope_off_by_a_percent {
   }
 };
 
+struct takes_all_for_the_first_distance {
+  double slope = 0.5;
+
+  std::span<double> parameters() noexcept { return {&slope, 1}; }
+  std::span<const double> parameters() const noexcept { return {&slope, 1}; }
+  double bias(index_t, position_t distance) const noexcept { return -slope * std::abs(static_cast<double>(distance)); }
+  template <real T>
+  void bias_backward(index_t, position_t first, std::span<const T> sums, std::span<T> gradients) const noexcept {
+    for (const T sum : sums) gradients[0] -= sum * std::abs(static_cast<T>(first));
+  }
+};
+
 // The gate's own slope is missing from the gradient of the scores.
 struct forgets_the_scores {
   bool reads_content() const noexcept { return true; }
@@ -143,6 +155,8 @@ TEST_CASE("violations: of the rounding of scores", "[laws]") {
 
 TEST_CASE("violations: of a bias's adjoint", "[laws]") {
   CHECK(breaks(check_encoding_laws(slope_off_by_a_percent{}), {"scores: their adjoint matches finite differences"}));
+  CHECK(breaks(check_encoding_laws(takes_all_for_the_first_distance{}),
+               {"scores: gradients of many distances at once are those of each alone"}));
   CHECK(breaks(check_encoding_laws(forgets_the_scores{}), {"scores: their adjoint matches finite differences"}));
 }
 

@@ -1,6 +1,7 @@
 // Attention over keys as they lie in a cache, for any encoding that acts on scores.
 #pragma once
 
+#include <posenc/attention/decode.hpp>
 #include <posenc/attention/key_source.hpp>
 #include <posenc/attention/masks.hpp>
 #include <posenc/attention/options.hpp>
@@ -121,7 +122,8 @@ index_t workspace_size(head_view<Q> q, const K& keys, const V& values, const E& 
                        const parallel_for& threads = {}) noexcept {
   using T = compute_t<Q>;
   const auto sizes = detail::tile_sizes_of<T>(q.num_tokens, q.head_dim, keys, values, encoding);
-  return sizes.values_with(detail::max_block, detail::max_block) * threads.num_workers();
+  return std::max(sizes.values_with(sizes.largest()) * threads.num_workers(),
+                  detail::decode_workspace(q, keys, values, encoding, threads.num_workers()));
 }
 
 /// What would be wrong with `attend(q, keys, values, out, encoding, options)`, if anything.
@@ -139,22 +141,24 @@ problem check_attend(head_view<Q> q, const K& keys, const V& values, head_view<O
 /// out = softmax(scale * q k^T + bias) v, head by head, in one pass over the keys and without a matrix of scores.
 ///
 /// q         [num_queries, num_heads, head_dim]; rotated, if the model rotates
-/// keys      [num_keys, num_kv_heads, head_dim], any key source; rotated likewise. Query head h reads h / (num_heads /
-/// num_kv_heads) values    [num_keys, num_kv_heads, value_dim] out       [num_queries, num_heads, value_dim]; may be q
-/// itself encoding  one that acts on scores, `scores_of(e)`, or `no_encoding{}`; others do not compile
+/// keys      [num_keys, num_kv_heads, head_dim], any key source; rotated likewise
+/// values    [num_keys, num_kv_heads, value_dim]
+/// out       [num_queries, num_heads, value_dim]; may be q itself
+/// encoding  one that acts on scores, `scores_of(e)`, or `no_encoding{}`; others do not compile
 ///
+/// Heads      query head h reads head h / (num_heads / num_kv_heads) of keys and values.
 /// Order      scale, soft-cap, encoding, mask, softmax.
 /// Rows       a query without any key gives zeros and a log-sum-exp of minus infinity; NaN stays in its row.
 /// Memory     options.run.workspace, or a block of the stack; nothing is allocated.
 /// Errors     those of `check_attend`, raised before anything is written.
 /// Accuracy   sums of products in the compute type (double for double, float below), in an order that depends on the
-/// block
-///            sizes alone: within n epsilon of the row's condition.
+///            block sizes alone: within n epsilon of the row's condition.
 template <class Q, key_source K, key_source V, class O, class E>
 void attend(unchecked_t, head_view<Q> q, const K& keys, const V& values, head_view<O> out, const E& encoding,
             const attend_options<compute_t<Q>>& options = {}) noexcept {
   static_assert(detail::attendable<Q, K, V, O>, "posenc: queries, keys, values and output must share one compute type");
   static_assert(detail::check_attends<E, Q, K>());
+  if (detail::decode_call<Q, K, V, O, E> few(q, keys, values, out, encoding, options); few.fits()) return few.run();
   detail::attend_call<Q, K, V, O, E>(q, keys, values, out, encoding, options).run();
 }
 

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <span>
+#include <type_traits>
 
 namespace posenc::inline POSENC_ISA {
 
@@ -59,38 +60,62 @@ problem check_merge(std::span<const partial_attention<S>> parts, head_view<O> ou
   return {};
 }
 
-/// out = sum of exp(lse_i - lse) out_i, with lse = log sum exp(lse_i) over the parts and the sink: what one pass over all keys
-/// gives. Associative up to rounding; a part without keys (lse of minus infinity) weighs nothing.
+namespace detail {
+
+/// The scores of one row that parts and sink stand for: the largest, and the sum of exp(score - largest).
+template <element S>
+struct merged_row {
+  using T = compute_t<S>;
+  T largest = std::numeric_limits<T>::lowest();
+  T sum = 0;
+
+  merged_row(std::span<const partial_attention<S>> parts, const T* sink, index_t token, index_t head) noexcept {
+    if (sink != nullptr) largest = std::max(largest, *sink);
+    for (const auto& part : parts) largest = std::max(largest, part.lse.at(token, head));
+    if (sink != nullptr) sum = std::exp(*sink - largest);
+    for (const auto& part : parts) sum += std::exp(part.lse.at(token, head) - largest);
+  }
+  T log_sum_exp() const noexcept { return sum == T(0) ? -std::numeric_limits<T>::infinity() : largest + std::log(sum); }
+};
+
+/// Columns at a time, so that a weight is computed once for many of them and sums stay on the stack.
+inline constexpr index_t merged_columns = 256;
+
+template <element S, element O>
+void merge_columns(std::span<const partial_attention<S>> parts, const merged_row<S>& row, index_t token, index_t head,
+                   index_t first, index_t count, O* out) noexcept {
+  using T = compute_t<S>;
+  T sums[merged_columns] = {};
+  for (const auto& part : parts) {
+    const T weight = std::exp(part.lse.at(token, head) - row.largest);
+    if (weight == T(0)) continue;
+    const S* from = part.out.row(token, head) + first;
+    for (index_t d = 0; d < count; ++d) sums[d] += weight * widen<T>(from[d]);
+  }
+  const T inverse = row.sum == T(0) ? T(0) : 1 / row.sum;
+  for (index_t d = 0; d < count; ++d) out[first + d] = narrow<std::remove_const_t<O>>(sums[d] * inverse);
+}
+
+}  // namespace detail
+
+/// out = sum of exp(lse_i - lse) out_i, with lse = log sum exp(lse_i) over the parts and the sink: what one pass over
+/// all keys gives. Associative up to rounding; a part without keys (lse of minus infinity) weighs nothing.
 ///
-/// parts  at least one; `out` may be one of theirs
-/// Errors: those of `check_merge`, raised before anything is written.
+/// parts  at least one; `out` may be one of theirs, and `options.lse` that of the same part
+/// Errors those of `check_merge`, raised before anything is written.
 template <element S, element O>
 void merge(std::span<const partial_attention<S>> parts, head_view<O> out,
            const merge_options<compute_t<S>>& options = {}) {
-  using T = compute_t<S>;
   raise_if(check_merge(parts, out, options));
   for (index_t t = 0; t < out.num_tokens; ++t) {
     for (index_t h = 0; h < out.num_heads; ++h) {
-      T largest = std::numeric_limits<T>::lowest();
-      for (const auto& part : parts) largest = std::max(largest, part.lse.at(t, h));
-      T sum = 0;
-      if (!options.sinks.empty()) {
-        const T sink = options.sinks[static_cast<std::size_t>(h)];
-        largest = std::max(largest, sink);
-        sum = std::exp(sink - largest);
+      const auto* sink = options.sinks.empty() ? nullptr : &options.sinks[static_cast<std::size_t>(h)];
+      const detail::merged_row<S> row(parts, sink, t, h);
+      for (index_t first = 0; first < out.head_dim; first += detail::merged_columns) {
+        const index_t count = std::min(detail::merged_columns, out.head_dim - first);
+        detail::merge_columns(parts, row, t, h, first, count, out.row(t, h));
       }
-      for (const auto& part : parts) sum += std::exp(part.lse.at(t, h) - largest);
-      for (index_t d = 0; d < out.head_dim; ++d) {
-        T value = 0;
-        for (const auto& part : parts) {
-          const T weight = std::exp(part.lse.at(t, h) - largest);
-          if (weight != T(0)) value += weight * widen<T>(part.out.row(t, h)[d]);
-        }
-        out.row(t, h)[d] = narrow<std::remove_const_t<O>>(sum == T(0) ? T(0) : value / sum);
-      }
-      if (options.lse.data != nullptr) {
-        options.lse.at(t, h) = sum == T(0) ? -std::numeric_limits<T>::infinity() : largest + std::log(sum);
-      }
+      if (options.lse.data != nullptr) options.lse.at(t, h) = row.log_sum_exp();
     }
   }
 }

@@ -3,65 +3,133 @@
 
 #include <posenc/attention/key_source.hpp>
 #include <posenc/attention/options.hpp>
+#include <posenc/attention/tile/transposed_queries.hpp>
+#include <posenc/attention/tile/visible_keys.hpp>  // block_queries, block_keys
 #include <posenc/hooks.hpp>
+#include <posenc/kernels/vectors.hpp>
 
 #include <algorithm>
 #include <concepts>
+#include <utility>
 
 namespace posenc::inline POSENC_ISA::detail {
 
 /// Rows and columns of a tile at most: 64 x 64 scores stay in L1.
 inline constexpr index_t max_block = 64;
 
-/// What a worker keeps on its stack when the caller gives no workspace: 32 KiB of float.
-inline constexpr index_t stack_values = 8192;
+/// Blocks of queries that meet a tile of keys one after the other, at most: what it takes to bring a tile together is
+/// then a quarter. As many as stay in L2.
+inline constexpr index_t max_blocks_at_once = 4;
+inline constexpr index_t bytes_at_once = 768 << 10;
+
+/// What a worker keeps on its stack when the caller gives no workspace.
+inline constexpr index_t stack_bytes = 64 << 10;
+template <real T>
+inline constexpr index_t stack_values = stack_bytes / static_cast<index_t>(sizeof(T));
 
 struct block_sizes {
   index_t num_queries = 0;
   index_t num_keys = 0;
+  index_t blocks_at_once = 1;
+  bool tabulates = false;  // a head's bias by distance
 };
 
-template <class E>
+/// A worker's memory, cut into pieces.
+template <real T>
+struct tile_memory {
+  struct block {
+    T* queries;  // [head_dim, queries]: scale * q, columns `query_stride` apart
+    T* output;   // [queries, value_dim]: of exp(score - largest) * value
+    T* largest;  // [queries]
+    T* sum;      // [queries]
+    T* factor;   // [queries]
+    T* scratch;  // of the encoding
+  };
+  block blocks[max_blocks_at_once];
+  T* scores;            // [keys, queries]
+  T* keys;              // [keys, head_dim]
+  T* values;            // [keys, value_dim]
+  T* some_rows;         // [turned_rows, head_dim], or one of [value_dim]
+  T* table_head;        // one value: which head the table is of
+  T* bias_by_distance;  // by place
+};
+
+template <real T, class E>
 class tile_sizes {
  public:
+  static constexpr index_t lanes = kernels::lanes<T>;
+
   index_t num_queries = 0;  // of the call
   index_t num_keys = 0;
   index_t head_dim = 0;
   index_t value_dim = 0;
-  bool copies_keys = false;  // into the compute type: narrow keys, and those that an encoding looks at
-  bool copies_values = false;
   const E* encoding = nullptr;
 
-  /// Values for a block: scaled queries, output, maxima and sums, scores, copies of keys and values, scratch.
-  index_t values_with(index_t block_queries, index_t block_keys) const noexcept {
-    const index_t q = std::clamp<index_t>(num_queries, 1, block_queries);
-    const index_t k = std::clamp<index_t>(num_keys, 1, block_keys);
-    return q * (head_dim + value_dim + 2 + k) + k * ((copies_keys ? head_dim : 0) + (copies_values ? value_dim : 0)) +
-           hooks::scratch_size(*encoding, q);
+  static constexpr index_t padded(index_t count) noexcept { return (count + lanes - 1) / lanes * lanes; }
+  /// Queries are turned into columns a few at a time, which can be more than a vector has.
+  static constexpr index_t padded_queries(index_t count) noexcept {
+    return padded((count + turned_rows - 1) / turned_rows * turned_rows);
   }
+  /// Of rows in a copy: padded with zeros to whole vectors. A vector more where they would all begin in the same few
+  /// sets of the cache.
+  static constexpr index_t row_stride(index_t columns) noexcept {
+    const index_t stride = padded(columns);
+    return stride % (256 / static_cast<index_t>(sizeof(T))) == 0 ? stride + lanes : stride;
+  }
+  /// Of the table: padded queries and whole vectors read beyond the last distance.
+  index_t table_size() const noexcept {
+    if constexpr (score_encoding<E, T>) {
+      if (hooks::has_distance_bias<T>(*encoding)) return padded(num_queries + num_keys + max_block + lanes);
+    }
+    return 0;
+  }
+
+  tile_memory<T> cut(T* memory, const block_sizes& block) const noexcept {
+    return cut(block, [&](index_t values) { return std::exchange(memory, memory + values); });
+  }
+  /// Values that a worker needs for blocks of these sizes, and to begin on a vector's boundary.
+  index_t values_with(const block_sizes& block) const noexcept {
+    index_t count = lanes;
+    cut(block, [&](index_t values) {
+      count += values;
+      return static_cast<T*>(nullptr);
+    });
+    return count;
+  }
+
+  /// The best there is.
+  block_sizes largest() const noexcept {
+    block_sizes b{std::clamp<index_t>(num_queries, 1, max_block), std::clamp<index_t>(num_keys, 1, max_block), 1,
+                  table_size() > 0};
+    const block_sizes with_two{b.num_queries, b.num_keys, 2, b.tabulates};
+    const index_t bytes_a_block = (values_with(with_two) - values_with(b)) * static_cast<index_t>(sizeof(T));
+    b.blocks_at_once = std::clamp<index_t>(bytes_at_once / std::max<index_t>(1, bytes_a_block), 1, max_blocks_at_once);
+    return b;
+  }
+  block_sizes least() const noexcept { return {1, 1, 1, false}; }
 
   /// The largest blocks that fit; no queries if none do.
   block_sizes fit(index_t available) const noexcept {
-    block_sizes b{std::clamp<index_t>(num_queries, 1, max_block), std::clamp<index_t>(num_keys, 1, max_block)};
-    while (values_with(b.num_queries, b.num_keys) > available) {
-      if (b.num_queries == 1 && b.num_keys == 1) return {};
-      // Copies grow with the keys, all else with the queries: halve whichever is the longer where both matter.
-      const bool halve_keys =
-          b.num_queries == 1 || ((copies_keys || copies_values) && b.num_keys >= b.num_queries && b.num_keys > 1);
-      if (halve_keys)
+    block_sizes b = largest();
+    while (values_with(b) > available) {
+      if (b.blocks_at_once > 1)
+        --b.blocks_at_once;
+      else if (b.tabulates)
+        b.tabulates = false;
+      else if (b.num_keys > lanes || (b.num_keys > 1 && b.num_queries <= lanes))
         b.num_keys = (b.num_keys + 1) / 2;
-      else
+      else if (b.num_queries > 1)
         b.num_queries = (b.num_queries + 1) / 2;
+      else
+        return {};
     }
     return b;
   }
 
-  template <real T>
   static index_t values_a_worker(const run_options<T>& run) noexcept {
-    return run.workspace.empty() ? stack_values : std::ssize(run.workspace) / run.threads.num_workers();
+    return run.workspace.empty() ? stack_values<T> : std::ssize(run.workspace) / run.threads.num_workers();
   }
 
-  template <real T>
   problem check(const run_options<T>& run) const noexcept {
     if (run.threads.num_workers() < 1)
       return problem::invalid("attend", "run.threads.num_workers()", run.threads.num_workers(), "at least 1");
@@ -70,20 +138,41 @@ class tile_sizes {
     return problem::invalid(
         "attend",
         run.workspace.empty() ? "run.workspace (none given, so the stack's)" : "run.workspace (for each worker)",
-        available, "at least # values; workspace_size tells", values_with(1, 1));
+        available, "at least # values; workspace_size tells", values_with(least()));
+  }
+
+ private:
+  template <class Take>
+  tile_memory<T> cut(const block_sizes& block, Take take_values) const noexcept {
+    const auto take = [&](index_t count) { return take_values(padded(count)); };
+    const index_t query_stride = row_stride(padded_queries(block.num_queries));
+    tile_memory<T> m;
+    for (index_t i = 0; i < block.blocks_at_once; ++i) {
+      m.blocks[i].queries = take(head_dim * query_stride);
+      m.blocks[i].output = take(block.num_queries * row_stride(value_dim));
+      m.blocks[i].largest = take(padded_queries(block.num_queries));
+      m.blocks[i].sum = take(padded_queries(block.num_queries));
+      m.blocks[i].factor = take(padded_queries(block.num_queries));
+      m.blocks[i].scratch = take(hooks::scratch_size(*encoding, block.num_queries));
+    }
+    m.scores = take(block.num_keys * query_stride);
+    m.keys = take(block.num_keys * row_stride(head_dim));
+    m.values = take(block.num_keys * row_stride(value_dim));
+    m.some_rows = take(std::max(turned_rows * head_dim, value_dim));
+    m.table_head = take(block.tabulates ? 1 : 0);
+    m.bias_by_distance = take(block.tabulates ? table_size() : 0);
+    return m;
   }
 };
 
 template <class T, class K, class V, class E>
-tile_sizes<E> tile_sizes_of(index_t num_queries, index_t head_dim, const K& keys, const V& values,
-                            const E& encoding) noexcept {
-  tile_sizes<E> sizes;
+tile_sizes<T, E> tile_sizes_of(index_t num_queries, index_t head_dim, const K& keys, const V& values,
+                               const E& encoding) noexcept {
+  tile_sizes<T, E> sizes;
   sizes.num_queries = num_queries;
   sizes.num_keys = keys.num_tokens;
   sizes.head_dim = head_dim;
   sizes.value_dim = values.head_dim;
-  sizes.copies_keys = !std::same_as<key_element_t<K>, T> || hooks::reads_content(encoding);
-  sizes.copies_values = !std::same_as<key_element_t<V>, T>;
   sizes.encoding = &encoding;
   return sizes;
 }

@@ -2,11 +2,17 @@
 #pragma once
 
 #include <posenc/attention/online_softmax.hpp>
+#include <posenc/attention/tile/bias_by_distance.hpp>
+#include <posenc/attention/tile/block_products.hpp>
+#include <posenc/attention/tile/edge_masks.hpp>
+#include <posenc/attention/tile/hyperbolic_tangent.hpp>
+#include <posenc/attention/tile/widened_rows.hpp>
 #include <posenc/attention/tile_sizes.hpp>
 
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <type_traits>
-#include <utility>
 
 namespace posenc::inline POSENC_ISA::detail {
 
@@ -23,30 +29,12 @@ inline double default_scale(index_t head_dim) noexcept {
   return head_dim > 0 ? 1 / std::sqrt(static_cast<double>(head_dim)) : 1;
 }
 
-template <real T, scalar S>
-T dot(const T* a, const S* b, index_t count) noexcept {
-  constexpr index_t lanes = 16;  // independent sums, so that the loop vectorises without reassociation
-  T sums[lanes] = {};
-  index_t i = 0;
-  for (; i + lanes <= count; i += lanes) {
-    for (index_t l = 0; l < lanes; ++l) sums[l] += a[i + l] * widen<T>(b[i + l]);
-  }
-  for (; i < count; ++i) sums[i % lanes] += a[i] * widen<T>(b[i]);
-  for (index_t half = lanes / 2; half > 0; half /= 2) {
-    for (index_t l = 0; l < half; ++l) sums[l] += sums[l + half];
-  }
-  return sums[0];
-}
-
-/// One call of `attend`, split into tasks of one head and one block of queries each.
+/// One call of `attend`, split into tasks of a few blocks of queries each. The blocks of a task share their key-value
+/// head, so that each tile of keys and values is brought together once for all of them.
 template <class Q, class K, class V, class O, class E>
 class attend_call {
   using T = compute_t<Q>;
-  using key_type = key_element_t<K>;
-  using value_type = key_element_t<V>;
-
-  // With few queries the keys are the long side of a tile, and with it the contiguous one.
-  static constexpr index_t min_key_major = 8;
+  using sizes_t = tile_sizes<T, E>;
 
  public:
   attend_call(head_view<Q> q, const K& keys, const V& values, head_view<O> out, const E& encoding,
@@ -58,194 +46,298 @@ class attend_call {
         encoding_(encoding),
         options_(options),
         sizes_(tile_sizes_of<T>(q.num_tokens, q.head_dim, keys, values, encoding)),
-        block_(sizes_.fit(sizes_.values_a_worker(options.run))),
+        block_(sizes_.fit(sizes_t::values_a_worker(options.run))),
         query_offset_(resolve_query_offset(options, q.num_tokens, keys.num_tokens)),
         query_positions_(or_indices(options.positions.queries, query_offset_, q.num_tokens)),
         key_positions_(or_indices(options.positions.keys, 0, keys.num_tokens)),
         filter_(options.band, options.more, query_offset_, keys.num_tokens),
-        scale_(static_cast<T>(options.scale.value_or(default_scale(q.head_dim)))) {}
+        scale_(static_cast<T>(options.scale.value_or(default_scale(q.head_dim)))) {
+    if (!consecutive() || keys.num_tokens <= 0) block_.tabulates = false;
+    query_stride_ = sizes_t::row_stride(sizes_t::padded_queries(block_.num_queries));
+    key_stride_ = sizes_t::row_stride(q.head_dim);
+    value_stride_ = sizes_t::row_stride(values.head_dim);
+  }
 
   void run() const {
     if (q_.num_tokens <= 0 || q_.num_heads <= 0) return;
-    const index_t num_blocks = (q_.num_tokens + block_.num_queries - 1) / block_.num_queries;
+    const order o = order_of_blocks();
+    if (block_.tabulates && !options_.run.workspace.empty()) {
+      for (index_t w = 0; w < options_.run.threads.num_workers(); ++w) forget_table(sizes_.cut(memory_of(w), block_));
+    }
     const auto task = [&](index_t i, index_t worker) {
-      const index_t first = (i % num_blocks) * block_.num_queries;
-      const index_t count = std::min(block_.num_queries, q_.num_tokens - first);
       if (options_.run.workspace.empty()) {
-        T stack_block[stack_values];
-        attend_block(i / num_blocks, first, count, stack_block);
+        alignas(kernels::vector_bytes) T stack_block[stack_values<T>];
+        const memory m = sizes_.cut(stack_block, block_);
+        if (block_.tabulates) forget_table(m);
+        run_task(o, i, m);
       } else {
-        attend_block(i / num_blocks, first, count,
-                     options_.run.workspace.data() + worker * sizes_.values_a_worker(options_.run));
+        run_task(o, i, sizes_.cut(memory_of(worker), block_));
       }
     };
-    options_.run.threads(q_.num_heads * num_blocks, task_ref(task));
+    options_.run.threads(o.num_tasks(), task_ref(task));
   }
 
  private:
-  /// A worker's memory, cut into pieces.
-  struct pieces {
-    T* queries;  // scale * q
-    softmax_rows<T> rows;
-    T* scores;
-    T* keys;
-    T* values;
-    T* scratch;
+  using memory = tile_memory<T>;
+
+  bool consecutive() const noexcept { return query_positions_.consecutive() && key_positions_.consecutive(); }
+
+  /// A worker's memory from the first vector's boundary on.
+  T* memory_of(index_t worker) const noexcept {
+    T* begin = options_.run.workspace.data() + worker * sizes_t::values_a_worker(options_.run);
+    constexpr auto bytes = static_cast<std::uintptr_t>(kernels::vector_bytes);
+    const auto past = reinterpret_cast<std::uintptr_t>(begin) % bytes;
+    return past == 0 ? begin : begin + (bytes - past) / sizeof(T);
+  }
+
+  // ---- Tasks ----
+
+  /// In which order heads and blocks of queries are done. Heads that share keys take turns, block by block; under a
+  /// table by distance each comes as a whole, because the table is of one head.
+  struct order {
+    index_t num_blocks;     // of a head
+    index_t heads_at_once;  // heads of a group, or one
+    index_t groups;
+    index_t blocks_a_task;
+
+    index_t blocks_a_group() const noexcept { return heads_at_once * num_blocks; }
+    index_t tasks_a_group() const noexcept { return (blocks_a_group() + blocks_a_task - 1) / blocks_a_task; }
+    index_t num_tasks() const noexcept { return groups * tasks_a_group(); }
   };
 
-  pieces cut(T* memory, index_t num_queries) const noexcept {
-    const auto take = [&](index_t count) { return std::exchange(memory, memory + count); };
-    pieces p;
-    p.queries = take(num_queries * q_.head_dim);
-    T* largest = take(num_queries);
-    T* sum = take(num_queries);
-    p.rows = {largest, sum, take(num_queries * values_.head_dim), num_queries, values_.head_dim};
-    p.scores = take(num_queries * block_.num_keys);
-    p.keys = take(sizes_.copies_keys ? block_.num_keys * q_.head_dim : 0);
-    p.values = take(sizes_.copies_values ? block_.num_keys * values_.head_dim : 0);
-    p.scratch = memory;
-    return p;
+  order order_of_blocks() const noexcept {
+    order o;
+    o.num_blocks = (q_.num_tokens + block_.num_queries - 1) / block_.num_queries;
+    o.heads_at_once = block_.tabulates ? 1 : q_.num_heads / keys_.num_heads;
+    o.groups = q_.num_heads / o.heads_at_once;
+    // Enough tasks for all workers to end at about the same time.
+    const index_t num_workers = options_.run.threads.num_workers();
+    const index_t fair = num_workers > 1 ? o.groups * o.blocks_a_group() / (4 * num_workers) : block_.blocks_at_once;
+    o.blocks_a_task = std::clamp<index_t>(fair, 1, block_.blocks_at_once);
+    return o;
   }
 
-  void attend_block(index_t head, index_t first_query, index_t num_queries, T* memory) const noexcept {
-    const pieces memory_of = cut(memory, num_queries);
+  /// A block of queries of one head.
+  struct block {
+    index_t head;
+    index_t first_query;
+    visible_keys visible;
+    typename memory::block memory_of;
     position_t query_positions[max_block];
+
+    index_t num_queries() const noexcept { return visible.num_queries(); }
+    index_t padded_queries() const noexcept { return sizes_t::padded_queries(num_queries()); }
+  };
+
+  /// Keys [first, first + count) and their values in the compute type.
+  struct key_tile {
+    index_t first;
+    index_t count;
+    tile_rows<T> keys;
+    tile_rows<T> values;
+    std::uint64_t values_not_finite;  // a bit for each row; such rows are zeros
     position_t key_positions[max_block];
-    for (index_t i = 0; i < num_queries; ++i) query_positions[i] = query_positions_[first_query + i];
+  };
 
-    score_tile<T> tile;
-    tile.num_queries = num_queries;
-    tile.head = options_.more.first_head + head;
-    tile.first_query = first_query;
-    tile.query_positions = query_positions;
-    tile.key_positions = key_positions;
-    tile.consecutive = query_positions_.consecutive() && key_positions_.consecutive();
-    tile.scale = scale_;
-    tile.scores = memory_of.scores;
-    tile.scratch = memory_of.scratch;
-    orient(tile);
-    load_queries(tile, head, memory_of.queries);
-    memory_of.rows.clear();
-    hooks::begin(encoding_, tile);
+  void run_task(const order& o, index_t task, const memory& m) const noexcept {
+    const index_t group = task / o.tasks_a_group();
+    // The last blocks first: under a causal mask they take longest, and the short ones even out what is left.
+    const index_t first = (o.tasks_a_group() - 1 - task % o.tasks_a_group()) * o.blocks_a_task;
+    const index_t count = std::min(o.blocks_a_task, o.blocks_a_group() - first);
+    block blocks[max_blocks_at_once];
+    key_range seen{keys_.num_tokens, 0};
+    for (index_t i = 0; i < count; ++i) {
+      const index_t head = group * o.heads_at_once + (first + i) % o.heads_at_once;
+      begin_block(blocks[i], head, (first + i) / o.heads_at_once * block_.num_queries, m.blocks[i], m.some_rows);
+      const key_range its = blocks[i].visible.seen();
+      if (its.first < its.end) seen = {std::min(seen.first, its.first), std::max(seen.end, its.end)};
+    }
+    if (block_.tabulates) tabulate(blocks[0].head, m);
+    if (seen.first < seen.end) walk_keys(blocks, count, seen, m);
+    for (index_t i = 0; i < count; ++i) store(blocks[i]);
+  }
 
-    const key_range range = filter_.keys_of(first_query, num_queries);
-    for (index_t end = range.end; end > range.first;) {
-      const index_t first = std::max(range.first, end - block_.num_keys);
-      if (filter_.touches(first_query, num_queries, first, end - first)) {
-        for (index_t i = first; i < end; ++i) key_positions[i - first] = key_positions_[i];
-        tile.first_key = first;
-        tile.num_keys = end - first;
-        attend_tile(tile, head, memory_of);
+  // Tiles begin at multiples of their size, so that a query meets the same ones in whichever call.
+  void walk_keys(block* blocks, index_t count, key_range seen, const memory& m) const noexcept {
+    key_tile tile;
+    for (index_t first = (seen.end - 1) / block_.num_keys * block_.num_keys; first + block_.num_keys > seen.first;
+         first -= block_.num_keys) {
+      tile.first = first;
+      tile.count = std::min(block_.num_keys, seen.end - first);
+      bool loaded = false;
+      for (index_t i = 0; i < count; ++i) {
+        if (!blocks[i].visible.any(tile.first, tile.count)) continue;
+        if (!loaded) load(tile, blocks[i].head, m);
+        loaded = true;
+        attend_tile(blocks[i], tile, m);
       }
-      end = first;
     }
-    store(head, first_query, memory_of.rows);
   }
 
-  // By the block size rather than by the tile's: the last block of a call may be short, and a query's bits must not
-  // depend on which block it is in.
-  void orient(score_tile<T>& tile) const noexcept {
-    const bool key_major = block_.num_queries >= min_key_major || block_.num_keys == 1;  // else both strides are 1
-    tile.query_stride = key_major ? 1 : block_.num_keys;
-    tile.key_stride = key_major ? tile.num_queries : 1;
-    tile.query_token_stride = key_major ? 1 : q_.head_dim;
-    tile.query_dim_stride = key_major ? tile.num_queries : 1;
-  }
+  // ---- A block of queries ----
 
-  void load_queries(score_tile<T>& tile, index_t head, T* queries) const noexcept {
-    for (index_t i = 0; i < tile.num_queries; ++i) {
-      const auto* row = q_.row(tile.first_query + i, head);
-      T* to = queries + i * tile.query_token_stride;
-      for (index_t d = 0; d < q_.head_dim; ++d) to[d * tile.query_dim_stride] = scale_ * widen<T>(row[d]);
-    }
-    tile.queries = queries;
-    tile.head_dim = q_.head_dim;
-  }
-
-  void attend_tile(score_tile<T>& tile, index_t head, const pieces& memory_of) const noexcept {
-    score(tile, head, memory_of.keys);
-    if (options_.softcap > 0) {
-      const T cap = static_cast<T>(options_.softcap);
-      for_each_score(tile, [&](index_t, index_t, T& score) { score = cap * std::tanh(score / cap); });
-    }
-    const bool masked = !filter_.allows_all(tile.first_query, tile.num_queries, tile.first_key, tile.num_keys);
-    if (masked) filter_.apply(tile, head);
+  void begin_block(block& b, index_t head, index_t first_query, const typename memory::block& memory_of,
+                   T* some_rows) const noexcept {
+    b.head = head;
+    b.first_query = first_query;
+    b.memory_of = memory_of;
+    b.visible = visible_keys(filter_, first_query, std::min(block_.num_queries, q_.num_tokens - first_query));
+    load_queries(q_, head, first_query, b.num_queries(), scale_, some_rows, memory_of.queries, query_stride_,
+                 b.padded_queries());
+    softmax_of(b).clear(b.padded_queries());
+    std::fill_n(memory_of.output, b.num_queries() * value_stride_, T(0));
     if constexpr (score_encoding<E, T>) {
-      hooks::add_to_scores(encoding_, tile);
-      if (masked) filter_.apply(tile, head);  // no bias revives a masked pair
-    }
-    memory_of.rows.absorb(tile);
-    add_values(tile, head, memory_of);
-  }
-
-  /// Calls `visit(piece, first)` for the stretches in which tokens [first, first + count) of a source lie together.
-  template <class Source, class Visit>
-  static void for_each_piece(const Source& source, index_t first, index_t count, Visit visit) noexcept {
-    for (index_t done = 0; done < count;) {
-      const auto piece = source.block(first + done, count - done);
-      visit(piece, done);
-      done += piece.num_tokens;
+      for (index_t i = 0; i < b.num_queries(); ++i) b.query_positions[i] = query_positions_[first_query + i];
+      hooks::begin(encoding_, shown(b));
     }
   }
 
-  /// A row as the kernel reads it: as it lies, or widened into the copy.
-  template <class S>
-  static const auto* row_or_copy(const S* row, index_t count, bool copies, T* copy) noexcept {
-    if constexpr (std::same_as<std::remove_const_t<S>, T>) {
-      if (!copies) return row;
-    }
-    for (index_t d = 0; d < count; ++d) copy[d] = widen<T>(row[d]);
-    return static_cast<const T*>(copy);
+  softmax_rows<T> softmax_of(const block& b) const noexcept {
+    return {b.memory_of.largest, b.memory_of.sum, b.memory_of.factor};
   }
 
-  void score(score_tile<T>& tile, index_t head, T* copies) const noexcept {
+  void store(const block& b) const noexcept {
+    const softmax_rows<T> rows = softmax_of(b);
+    for (index_t q = 0; q < b.num_queries(); ++q) {
+      const T scale =
+          options_.sinks.empty() ? T(1) : rows.add_sink(q, options_.sinks[static_cast<std::size_t>(b.head)]);
+      if (options_.lse.data != nullptr) options_.lse.at(b.first_query + q, b.head) = rows.log_sum_exp(q);
+      const T factor = rows.sum[q] == T(0) ? T(0) : scale / rows.sum[q];
+      kernels::convert<T>(b.memory_of.output + q * value_stride_, out_.row(b.first_query + q, b.head), values_.head_dim,
+                          factor);
+    }
+  }
+
+  // ---- A tile ----
+
+  void load(key_tile& tile, index_t head, const memory& m) const noexcept {
     const index_t kv_head = head / (q_.num_heads / keys_.num_heads);
-    tile.keys = sizes_.copies_keys ? copies : nullptr;
-    tile.key_token_stride = q_.head_dim;
-    for_each_piece(keys_, tile.first_key, tile.num_keys, [&](const auto& piece, index_t first) {
-      for (index_t i = 0; i < piece.num_tokens; ++i) {
-        const index_t k = first + i;
-        const T* key = row_or_copy(piece.row(i, kv_head), q_.head_dim, sizes_.copies_keys, copies + k * q_.head_dim);
-        if (tile.query_stride == 1) {
-          T* __restrict scores = tile.scores + k * tile.key_stride;
-          std::fill_n(scores, tile.num_queries, T(0));
-          for (index_t d = 0; d < q_.head_dim; ++d) {
-            const T* __restrict queries = tile.queries + d * tile.query_dim_stride;
-            for (index_t q = 0; q < tile.num_queries; ++q) scores[q] += key[d] * queries[q];
-          }
-        } else {
-          for (index_t q = 0; q < tile.num_queries; ++q) {
-            tile.score(q, k) = dot(tile.queries + q * tile.query_token_stride, key, q_.head_dim);
-          }
-        }
-      }
-    });
-  }
-
-  // A weight of zero skips its value, so that what lies behind a mask need not even be a number.
-  void add_values(const score_tile<T>& tile, index_t head, const pieces& memory_of) const noexcept {
-    const index_t kv_head = head / (q_.num_heads / values_.num_heads);
-    for_each_piece(values_, tile.first_key, tile.num_keys, [&](const auto& piece, index_t first) {
-      for (index_t i = 0; i < piece.num_tokens; ++i) {
-        const T* value = row_or_copy(piece.row(i, kv_head), values_.head_dim, sizes_.copies_values, memory_of.values);
-        for (index_t q = 0; q < tile.num_queries; ++q) {
-          const T weight = tile.score(q, first + i);
-          if (weight == T(0)) continue;
-          T* __restrict output = memory_of.rows.row(q);
-          for (index_t d = 0; d < values_.head_dim; ++d) output[d] += weight * value[d];
-        }
-      }
-    });
-  }
-
-  void store(index_t head, index_t first_query, const softmax_rows<T>& rows) const noexcept {
-    for (index_t q = 0; q < rows.num_queries; ++q) {
-      if (!options_.sinks.empty()) rows.add_sink(q, options_.sinks[static_cast<std::size_t>(head)]);
-      if (options_.lse.data != nullptr) options_.lse.at(first_query + q, head) = rows.log_sum_exp(q);
-      const T inverse = rows.sum[q] == T(0) ? T(0) : 1 / rows.sum[q];
-      auto* out = out_.row(first_query + q, head);
-      for (index_t d = 0; d < values_.head_dim; ++d) out[d] = narrow<std::remove_const_t<O>>(rows.row(q)[d] * inverse);
+    if (!as_they_lie(keys_, kv_head, tile.first, tile.count, tile.keys)) {
+      widen_rows(keys_, kv_head, tile.first, tile.count, m.keys, key_stride_);
+      tile.keys = {m.keys, key_stride_};
     }
+    tile.values_not_finite = 0;
+    if (!as_they_lie(values_, kv_head, tile.first, tile.count, tile.values) ||
+        values_.head_dim % kernels::lanes<T> != 0 ||
+        !all_are_finite(tile.values.data, tile.count * tile.values.stride)) {
+      widen_rows(values_, kv_head, tile.first, tile.count, m.values, value_stride_);
+      tile.values = {m.values, value_stride_};
+      tile.values_not_finite = clear_rows_that_are_not_finite(m.values, value_stride_, tile.count);
+    }
+    if constexpr (score_encoding<E, T>) {
+      for (index_t k = 0; k < tile.count; ++k) tile.key_positions[k] = key_positions_[tile.first + k];
+    }
+  }
+
+  void attend_tile(const block& b, const key_tile& tile, const memory& m) const noexcept {
+    const tile_edges edges = b.visible.edges(tile.first, tile.count);
+    multiply_keys(tile.keys, q_.head_dim, b.memory_of.queries, m.scores, query_stride_, b.padded_queries(), edges);
+    if (options_.softcap > 0) cap(b, m.scores, edges);
+    add_encoding(b, tile, m, edges);
+    softmax_of(b).absorb(m.scores, query_stride_, b.padded_queries(), edges);
+    add_values(m.scores, query_stride_, tile.values, sizes_t::padded(values_.head_dim), b.memory_of.factor,
+               b.memory_of.output, value_stride_, edges);
+    if (tile.values_not_finite != 0) add_values_not_finite(b, tile, m);
+  }
+
+  void cap(const block& b, T* scores, const tile_edges& edges) const noexcept {
+    using vector = kernels::vector<T>;
+    const T most = static_cast<T>(options_.softcap);
+    for (index_t q = 0; q < b.padded_queries(); q += kernels::lanes<T>) {
+      const auto keys = edges.keys_of(q, q + kernels::lanes<T>);
+      for (index_t k = keys.first; k < keys.end; ++k) {
+        T* at = scores + k * query_stride_ + q;
+        kernels::store(at, hyperbolic_tangent(kernels::load<vector>(at) / most) * most);
+      }
+    }
+  }
+
+  // A weight of zero hides its value, so that what lies behind a mask need not even be a number.
+  void add_values_not_finite(const block& b, const key_tile& tile, const memory& m) const noexcept {
+    const index_t kv_head = b.head / (q_.num_heads / values_.num_heads);
+    for (index_t k = 0; k < tile.count; ++k) {
+      if ((tile.values_not_finite >> k & 1) == 0) continue;
+      widen_row_of(values_, tile.first + k, kv_head, m.some_rows);  // not into the tile, which other blocks will meet
+      for (index_t q = 0; q < b.num_queries(); ++q) {
+        const T weight = m.scores[k * query_stride_ + q];
+        if (weight == T(0)) continue;
+        T* output = b.memory_of.output + q * value_stride_;
+        for (index_t d = 0; d < values_.head_dim; ++d) output[d] += weight * m.some_rows[d];
+      }
+    }
+  }
+
+  // ---- Masks and the encoding ----
+
+  void add_encoding(const block& b, const key_tile& tile, const memory& m, const tile_edges& edges) const noexcept {
+    if constexpr (score_encoding<E, T>) {
+      if (block_.tabulates) {
+        add_bias_rows(m.scores, query_stride_, b.padded_queries(),
+                      m.bias_by_distance + distances().place(b.first_query, tile.first), edges);
+      } else {
+        const score_tile<T> of = shown(b, tile, m);
+        mask(b, of, edges, masked_part::all);
+        hooks::add_to_scores(encoding_, of);
+      }
+    }
+    mask(b, shown(b, tile, m), edges, masked_part::computed);  // no bias revives a masked pair
+  }
+
+  void mask(const block& b, const score_tile<T>& tile, const tile_edges& edges, masked_part part) const noexcept {
+    mask_edges(tile.scores, query_stride_, b.padded_queries(), edges, part);
+    if (options_.more.allowed.data != nullptr) filter_.apply(tile, b.head);
+  }
+
+  /// What an encoding sees of a block before any keys.
+  score_tile<T> shown(const block& b) const noexcept {
+    score_tile<T> tile;
+    tile.query_stride = 1;
+    tile.key_stride = query_stride_;
+    tile.num_queries = b.num_queries();
+    tile.head = options_.more.first_head + b.head;
+    tile.first_query = b.first_query;
+    tile.query_positions = b.query_positions;
+    tile.consecutive = consecutive();
+    tile.queries = b.memory_of.queries;
+    tile.query_token_stride = 1;
+    tile.query_dim_stride = query_stride_;
+    tile.head_dim = q_.head_dim;
+    tile.scale = scale_;
+    tile.scratch = b.memory_of.scratch;
+    return tile;
+  }
+  score_tile<T> shown(const block& b, const key_tile& keys, const memory& m) const noexcept {
+    score_tile<T> tile = shown(b);
+    tile.scores = m.scores;
+    tile.num_keys = keys.count;
+    tile.first_key = keys.first;
+    tile.key_positions = keys.key_positions;
+    tile.keys = keys.keys.data;
+    tile.key_token_stride = keys.keys.stride;
+    return tile;
+  }
+
+  // ---- A bias of distance ----
+
+  consecutive_distances distances() const noexcept {
+    return {q_.num_tokens, keys_.num_tokens,
+            static_cast<position_t>(index_t{query_positions_[0]} - key_positions_[keys_.num_tokens - 1])};
+  }
+
+  static void forget_table(const memory& m) noexcept { remember_table(m, -1); }
+  static void remember_table(const memory& m, index_t head) noexcept {
+    const auto id = static_cast<std::int32_t>(head);
+    std::memcpy(m.table_head, &id, sizeof id);
+  }
+
+  // A worker keeps the table from task to task, as long as they are of one head.
+  void tabulate(index_t head, const memory& m) const noexcept {
+    std::int32_t id;
+    std::memcpy(&id, m.table_head, sizeof id);
+    if (id == static_cast<std::int32_t>(head)) return;
+    tabulate_bias(encoding_, options_.more.first_head + head, distances(),
+                  distances().seen(options_.band, query_offset_), m.bias_by_distance, sizes_.table_size());
+    remember_table(m, head);
   }
 
   head_view<Q> q_;
@@ -254,13 +346,16 @@ class attend_call {
   head_view<O> out_;
   const E& encoding_;
   const attend_options<T>& options_;
-  tile_sizes<E> sizes_;
+  sizes_t sizes_;
   block_sizes block_;
   index_t query_offset_;
   positions query_positions_;
   positions key_positions_;
   key_filter filter_;
   T scale_;
+  index_t query_stride_;
+  index_t key_stride_;
+  index_t value_stride_;
 };
 
 }  // namespace posenc::inline POSENC_ISA::detail

@@ -38,11 +38,15 @@ struct score_hooks {
   bool (*has_distance_bias)(const void*) noexcept;
   void (*fill_bias)(const void*, index_t, position_t, index_t, T*) noexcept;
   problem (*check_scores)(const void*, const score_shape&, const positions&, const positions&) noexcept;
+  bool (*passes_score_gradients)(const void*) noexcept;
+  void (*bias_backward)(const void*, index_t, position_t, std::span<const T>, std::span<T>) noexcept;
+  void (*add_to_scores_backward)(const void*, const score_tile<T>&, const score_gradients<T>&) noexcept;
 };
 
 struct content_hooks {
   bool (*reads_content)(const void*) noexcept;
   index_t (*scratch_size)(const void*, index_t) noexcept;
+  index_t (*num_parameters)(const void*) noexcept;
 };
 
 template <class E>
@@ -81,6 +85,12 @@ constexpr element_hooks<S> element_hooks_of{
     checked_rotate<E, S, real_positions>,
 };
 
+/// False for a `combine` whose parts have no gradient together.
+template <class E>
+constexpr bool may_be_differentiated = !requires {
+  requires !E::differentiable;
+};
+
 template <class E, class T>
 constexpr score_hooks<T> score_hooks_of{
     [](const void* e, const score_tile<T>& tile) noexcept { hooks::add_to_scores(held<E>(e), tile); },
@@ -92,12 +102,20 @@ constexpr score_hooks<T> score_hooks_of{
     [](const void* e, const score_shape& shape, const positions& queries, const positions& keys) noexcept {
       return hooks::check_scores<T>(held<E>(e), shape, queries, keys);
     },
+    [](const void* e) noexcept { return may_be_differentiated<E> && hooks::passes_score_gradients<T>(held<E>(e)); },
+    [](const void* e, index_t head, position_t first, std::span<const T> sums, std::span<T> parameters) noexcept {
+      hooks::bias_backward(held<E>(e), head, first, sums, parameters);
+    },
+    [](const void* e, const score_tile<T>& before, const score_gradients<T>& gradients) noexcept {
+      if constexpr (may_be_differentiated<E>) hooks::add_to_scores_backward(held<E>(e), before, gradients);
+    },
 };
 
 template <class E>
 constexpr content_hooks content_hooks_of{
     [](const void* e) noexcept { return hooks::reads_content(held<E>(e)); },
     [](const void* e, index_t num_queries) noexcept { return hooks::scratch_size(held<E>(e), num_queries); },
+    [](const void* e) noexcept { return hooks::num_parameters(held<E>(e)); },
 };
 
 // Compute types of a list of element types, each once.
@@ -121,7 +139,8 @@ concept one_of = (std::same_as<X, List> || ...);
 /// Positions  those of the held encoding; the checks report real positions given to one that takes integers.
 /// Storage    shared and immutable: copies are cheap, and share it.
 /// Errors     those of the held encoding.
-/// Gradients  none: train the encoding itself.
+/// Gradients  those of the held encoding through scores, which is what `attend_backward` asks for. Through rows it has
+///            none: there train the encoding itself.
 template <scalar... S>
 class any_encoding {
   template <class T>
@@ -204,6 +223,22 @@ class any_encoding {
   requires computes_in<T> problem check_scores(const score_shape& shape, const positions& queries,
                                                const positions& keys)
   const noexcept { return on_scores<T>().check_scores(held_.get(), shape, queries, keys); }
+
+  index_t num_parameters() const noexcept { return table_->content.num_parameters(held_.get()); }
+  template <real T>
+  requires computes_in<T>
+  bool passes_score_gradients() const noexcept { return on_scores<T>().passes_score_gradients(held_.get()); }
+  template <real T>
+  requires computes_in<T>
+  void bias_backward(index_t head, position_t first_distance, std::span<const T> sums,
+                     std::span<T> parameters) const noexcept {
+    on_scores<T>().bias_backward(held_.get(), head, first_distance, sums, parameters);
+  }
+  template <real T>
+  requires computes_in<T>
+  void add_to_scores_backward(const score_tile<T>& before, const score_gradients<T>& gradients) const noexcept {
+    on_scores<T>().add_to_scores_backward(held_.get(), before, gradients);
+  }
 
  private:
   template <class List>

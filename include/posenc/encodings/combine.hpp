@@ -161,11 +161,24 @@ class combined {
         [&](head_view<S> copy) { hooks::apply_to_keys(a_, copy, p); }, parameters);
   }
 
+  /// Whether its parts have gradients together.
+  static constexpr bool differentiable = detail::num_content_readers_among<parts> <= 1;
+  template <real T>
+  bool passes_score_gradients() const noexcept {
+    return hooks::passes_score_gradients<T>(a_) && hooks::passes_score_gradients<T>(b_);
+  }
+  template <real T>
+  requires(score_encoding<A, T> || score_encoding<B, T>) void bias_backward(index_t head, position_t first_distance,
+                                                                            std::span<const T> sums,
+                                                                            std::span<T> parameters) const noexcept {
+    hooks::bias_backward<T>(a_, head, first_distance, sums, of_first(parameters));
+    hooks::bias_backward<T>(b_, head, first_distance, sums, of_second(parameters));
+  }
   template <real T>
   requires(score_encoding<A, T> ||
            score_encoding<B, T>) void add_to_scores_backward(const score_tile<T>& before,
                                                              const score_gradients<T>& gradients) const noexcept {
-    static_assert(detail::num_content_readers<combined> <= 1,
+    static_assert(differentiable,
                   "posenc: two encodings that both read content have no gradient together: the second would need the "
                   "scores that the first one left");
     const auto backward = [&](const auto& part, std::span<T> parameters) {

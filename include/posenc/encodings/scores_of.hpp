@@ -46,6 +46,16 @@ class scores_view {
 
   index_t num_parameters() const noexcept { return hooks::num_parameters(*encoding_); }
   template <real T>
+  bool passes_score_gradients() const noexcept {
+    return hooks::passes_score_gradients<T>(*encoding_);
+  }
+  template <real T>
+  requires score_encoding<E, T>
+  void bias_backward(index_t head, position_t first_distance, std::span<const T> sums,
+                     std::span<T> parameters) const noexcept {
+    hooks::bias_backward<T>(*encoding_, head, first_distance, sums, parameters);
+  }
+  template <real T>
   requires score_encoding<E, T>
   void add_to_scores_backward(const score_tile<T>& before, const score_gradients<T>& gradients) const noexcept {
     hooks::add_to_scores_backward(*encoding_, before, gradients);

@@ -3,6 +3,7 @@
 
 #include <posenc/concepts.hpp>  // relative_bias, real, index_t, position_t
 #include <posenc/error.hpp>     // require
+#include <posenc/exact_powers.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -20,30 +21,6 @@ struct t5_params {
   index_t max_distance = 128;  // from here on all distances share the last bucket
   bool bidirectional = true;   // half of the buckets for keys after the query: encoders; false for decoders
 };
-
-namespace detail {
-
-/// a^m * b^n, exactly: little-endian digits of 32 bits, without leading zeros, so that equal numbers compare equal.
-inline std::vector<std::uint32_t> product_of_powers(std::uint32_t a, index_t m, std::uint32_t b, index_t n) {
-  std::vector<std::uint32_t> digits{1};
-  for (index_t factor = 0; factor < m + n; ++factor) {
-    std::uint64_t carry = 0;
-    for (std::uint32_t& digit : digits) {
-      carry += std::uint64_t{digit} * (factor < m ? a : b);
-      digit = static_cast<std::uint32_t>(carry);
-      carry >>= 32;
-    }
-    if (carry != 0) digits.push_back(static_cast<std::uint32_t>(carry));
-  }
-  return digits;
-}
-
-inline bool is_less_than(const std::vector<std::uint32_t>& x, const std::vector<std::uint32_t>& y) {
-  if (x.size() != y.size()) return x.size() < y.size();
-  return std::lexicographical_compare(x.rbegin(), x.rend(), y.rbegin(), y.rend());
-}
-
-}  // namespace detail
 
 /// Adds a learned number that depends on the head and on the bucket that the distance falls into.
 ///

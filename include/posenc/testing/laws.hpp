@@ -145,7 +145,10 @@ template <scalar S>
 void suite<S>::check_adjoints(const trial<S>& t) {
   if constexpr (real<S>) {
     for (std::size_t i = 0; i < t.encoding.rows.size(); ++i) check_adjoint_of_rows(t, i);
-    if (!t.encoding.scores.empty()) check_adjoint_of_scores(t);
+    if (!t.encoding.scores.empty()) {
+      check_adjoint_of_scores(t);
+      check_adjoint_by_distance(t);
+    }
   }
 }
 

@@ -65,6 +65,7 @@ struct score_hook {
   hook_ref<problem(const score_shape&, const positions&, const positions&)> check;
   hook_ref<void(index_t, position_t, index_t, T*)> fill_bias;  // empty: it is no bias of distance alone
   hook_ref<void(const score_tile<T>&, const score_gradients<T>&)> backward;
+  hook_ref<void(index_t, position_t, std::span<const T>, std::span<T>)> bias_backward;  // by distance, as fill_bias
   bool reads_content = false;
 };
 
@@ -123,17 +124,6 @@ consteval bool acts_alike() {
 template <class E>
 concept has_parameters = std::copyable<E> && requires(E e) {
   e.parameters()[0] = e.parameters()[0];
-};
-
-/// Whether the adjoint of its score hook compiles, and is what the hook does.
-template <class E, class T>
-concept has_score_adjoint = requires(const E& e, const score_tile<T>& tile, const score_gradients<T>& gradients,
-                                     std::span<const T> sums) {
-  requires requires { e.add_to_scores_backward(tile, gradients); } || requires {
-    e.bias_backward(index_t{}, position_t{}, sums, gradients.parameters);
-  } || requires {
-    e.bias_backward(index_t{}, position_t{}, position_t{}, T{}, gradients.parameters);
-  };
 };
 
 // ---- Making one ----
@@ -247,11 +237,16 @@ score_hook<T> score_hook_of(const E& e) {
                       }};
   }
   if constexpr (posenc::detail::num_content_readers<E> <= 1) {
-    // Without parameters, and blind to content, a bias passes the gradients of the scores on as they are.
-    if (has_score_adjoint<E, T> || (!hook.reads_content && hooks::num_parameters(e) == 0)) {
+    if (hooks::passes_score_gradients<T>(e)) {
       hook.backward = {&e, [](const void* it, const score_tile<T>& before, const score_gradients<T>& gradients) {
                          hooks::add_to_scores_backward(held<E>(it), before, gradients);
                        }};
+    }
+    if (hook.backward && hook.fill_bias) {
+      hook.bias_backward = {
+          &e, [](const void* it, index_t head, position_t first, std::span<const T> sums, std::span<T> gradients) {
+            hooks::bias_backward<T>(held<E>(it), head, first, sums, gradients);
+          }};
     }
   }
   return hook;

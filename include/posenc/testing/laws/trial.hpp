@@ -16,9 +16,11 @@ namespace posenc::inline POSENC_ISA {
 
 /// What an encoding promises beyond what its type says.
 struct law_claims {
-  bool distance_only = false;  // scores depend on distance alone: rotary encodings; every bias of distance anyway
-  double norm_factor = 0;      // above 0: queries and keys keep their length times this
-  bool by_index = false;       // it counts rows and keys instead of reading positions: dense_bias
+  bool distance_only = false;   // scores depend on distance alone: rotary encodings; every bias of distance anyway
+  double norm_factor = 0;       // above 0: queries and keys keep their length times this
+  bool by_index = false;        // it counts rows and keys instead of reading positions: dense_bias
+  bool learned_angles = false;  // its parameters turn with the position: steps in them are small near 0 alone
+  bool turns_by_head = false;   // rotations differ from head to head, so that one head alone is not what it was
 };
 
 /// Sizes left 0 are found: the first that the encoding's checks accept.

@@ -1,0 +1,173 @@
+// What a worker of the backward pass keeps, cut out of the caller's workspace.
+#pragma once
+
+#include <posenc/attention/backward/distance_sums.hpp>
+#include <posenc/attention/backward/products.hpp>
+#include <posenc/attention/options.hpp>
+#include <posenc/hooks.hpp>
+
+#include <cstdint>
+#include <new>
+#include <utility>
+
+namespace posenc::inline POSENC_ISA::detail {
+
+/// A block of queries. All rows are `row_stride` apart and padded with zeros.
+template <class T>
+struct query_memory {
+  T* queries;             // [block_queries, head_dim]: scale * q
+  T* queries_transposed;  // [head_dim, block_queries]
+  T* query_gradients;     // [block_queries, head_dim]: of scale * q
+  T* d_out;               // [block_queries, value_dim]
+  T* d_out_transposed;    // [value_dim, block_queries]
+  T* minus_lse;           // [block_queries]
+  T* delta;               // [block_queries]
+};
+
+/// Blocks of queries that meet a tile of keys one after the other: keys, values and their gradients then come from L3 a
+/// quarter as often. As many as stay in L2, and no more than four.
+inline constexpr index_t max_walk = 4;
+inline constexpr index_t walk_bytes = 768 << 10;
+
+/// A worker's arrays, rows as above.
+template <class T>
+struct backward_memory {
+  // Of a key-value head.
+  T* keys;             // [num_keys, head_dim]
+  T* values;           // [num_keys, value_dim]
+  T* key_gradients;    // [num_keys, head_dim]
+  T* value_gradients;  // [num_keys, value_dim]
+  T* finite;           // [ceil(num_keys / block_keys)]: 1 where all keys and values of a block are finite, else 0
+
+  // Of a query head, by distance, where the bias is one of distance and there are not too many of them.
+  T* bias_by_distance;
+  T* sums_by_distance;
+
+  query_memory<T> blocks[max_walk];
+
+  // Of a tile, [num_keys, block_queries] each.
+  T* scores;           // then weights
+  T* score_gradients;  // with a vector of zeros before it, and after each row
+  T* before;           // scores as the encoding found them, if anything wants them again
+  position_t* key_positions;
+
+  T* scratch;     // of the encoding
+  T* parameters;  // [num_parameters]
+};
+
+/// How large these arrays are; the same for all workers.
+template <class T>
+struct backward_sizes {
+  static constexpr index_t lanes = kernels::lanes<T>;
+  static_assert(alignof(position_t) <= alignof(T) && sizeof(position_t) <= sizeof(T));
+
+  index_t num_keys = 0;
+  index_t head_dim = 0;   // padded
+  index_t value_dim = 0;  // padded
+  distance_range distances;
+  index_t walk = 1;  // blocks of queries
+  index_t keys_in_tile = 0;
+  bool keeps_before = false;
+  index_t scratch = 0;
+  index_t num_parameters = 0;
+
+  template <class E>
+  backward_sizes(const positions& queries, const positions& keys, index_t columns_of_keys, index_t columns_of_values,
+                 const E& encoding, double softcap) noexcept
+      : num_keys(keys.size()),
+        head_dim(padded_columns<T>(columns_of_keys)),
+        value_dim(padded_columns<T>(columns_of_values)) {
+    walk = std::clamp<index_t>(walk_bytes / (block_values() * static_cast<index_t>(sizeof(T))), 1,
+                               std::min(max_walk, (queries.size() + block_queries - 1) / block_queries));
+    keys_in_tile = block_keys;
+    keeps_before = softcap > 0;
+    num_parameters = hooks::num_parameters(encoding);
+    if constexpr (score_encoding<E, T>) {
+      if (hooks::has_distance_bias<T>(encoding)) distances = distance_range::of(queries, keys);
+      if (distances.count > 0) return;
+      keeps_before = true;
+      scratch = hooks::scratch_size(encoding, block_queries);
+      if (scratch > 0 || hooks::reads_content(encoding)) {
+        keys_in_tile = std::max(block_keys, num_keys);
+        walk = 1;
+      }
+    }
+  }
+
+  /// Of an array by distance, which is read and written by tiles.
+  index_t values_by_distance() const noexcept {
+    return distances.count > 0 ? distances.count + block_queries + lanes : 0;
+  }
+  /// Values of one worker.
+  index_t values_a_worker() const noexcept {
+    index_t count = 0;
+    cut([&](index_t values) {
+      count += values;
+      return static_cast<T*>(nullptr);
+    });
+    return count;
+  }
+  /// Values for all workers, and to begin on a vector's boundary.
+  index_t values(index_t num_workers) const noexcept { return values_a_worker() * num_workers + lanes; }
+
+  backward_memory<T> cut(T* memory) const noexcept {
+    return cut([&](index_t values) { return std::exchange(memory, memory + values); });
+  }
+
+  /// The first vector's boundary in the workspace.
+  static T* aligned(T* memory) noexcept {
+    constexpr auto bytes = static_cast<std::uintptr_t>(kernels::vector_bytes);
+    const auto past = reinterpret_cast<std::uintptr_t>(memory) % bytes;
+    return past == 0 ? memory : memory + (bytes - past) / sizeof(T);
+  }
+
+ private:
+  template <class Take>
+  query_memory<T> cut_block(Take take) const noexcept {
+    const index_t key_row = row_stride<T>(head_dim), value_row = row_stride<T>(value_dim);
+    query_memory<T> m;
+    m.queries = take(block_queries * key_row);
+    m.queries_transposed = take(head_dim * tile_stride<T>);
+    m.query_gradients = take(block_queries * key_row);
+    m.d_out = take(block_queries * value_row);
+    m.d_out_transposed = take(value_dim * tile_stride<T>);
+    m.minus_lse = take(block_queries);
+    m.delta = take(block_queries);
+    return m;
+  }
+  index_t block_values() const noexcept {
+    index_t count = 0;
+    cut_block([&](index_t values) {
+      count += values;
+      return static_cast<T*>(nullptr);
+    });
+    return count;
+  }
+
+  template <class Take>
+  backward_memory<T> cut(Take take_values) const noexcept {
+    const auto take = [&](index_t count) { return take_values(padded_columns<T>(count)); };
+    const index_t key_row = row_stride<T>(head_dim), value_row = row_stride<T>(value_dim);
+    backward_memory<T> m;
+    m.keys = take(num_keys * key_row);
+    m.values = take(num_keys * value_row);
+    m.key_gradients = take(num_keys * key_row);
+    m.value_gradients = take(num_keys * value_row);
+    m.finite = take((num_keys + block_keys - 1) / block_keys);
+    m.bias_by_distance = take(values_by_distance());
+    m.sums_by_distance = take(values_by_distance());
+    for (index_t i = 0; i < walk; ++i) m.blocks[i] = cut_block(take);
+    m.scores = take(keys_in_tile * tile_stride<T>);
+    take(lanes);
+    m.score_gradients = take(keys_in_tile * tile_stride<T>);
+    m.before = take(keeps_before ? keys_in_tile * tile_stride<T> : 0);
+    T* key_positions = take(keys_in_tile);
+    m.key_positions =
+        key_positions != nullptr ? new (key_positions) position_t[static_cast<std::size_t>(keys_in_tile)] : nullptr;
+    m.scratch = take(scratch);
+    m.parameters = take(num_parameters);
+    return m;
+  }
+};
+
+}  // namespace posenc::inline POSENC_ISA::detail

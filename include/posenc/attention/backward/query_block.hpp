@@ -1,0 +1,102 @@
+// A block of queries as the products of the backward pass want it.
+#pragma once
+
+#include <posenc/attention/backward/memory.hpp>
+#include <posenc/attention/tile/transposed_queries.hpp>
+#include <posenc/view.hpp>
+
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+
+namespace posenc::inline POSENC_ISA::detail {
+
+/// Whether anything that was seen is not finite: zero times it is NaN.
+template <class T>
+class finite_so_far {
+ public:
+  using vector = kernels::vector<T>;
+
+  void see(vector values) noexcept { sum_ += values * T(0); }
+  void see(T value) noexcept { sum_[0] += value * T(0); }
+  explicit operator bool() const noexcept {
+    T sum = 0;
+    for (index_t l = 0; l < kernels::lanes<T>; ++l) sum += sum_[l];
+    return sum == T(0);
+  }
+
+ private:
+  vector sum_{};
+};
+
+/// to[i][c] = factor * x[first + i][c] of one head, zero up to whole vectors.
+template <class T, class S>
+void copy_rows(head_view<S> x, index_t head, index_t first, index_t count, T factor, T* to,
+               finite_so_far<T>& finite) noexcept {
+  using vector = kernels::vector<T>;
+  constexpr index_t lanes = kernels::lanes<T>;
+  const index_t padded = padded_columns<T>(x.head_dim);
+  for (index_t i = 0; i < count; ++i, to += padded + lanes) {
+    const S* from = x.row(first + i, head);
+    index_t c = 0;
+    if constexpr (std::is_same_v<std::remove_const_t<S>, T>) {
+      for (; c + lanes <= x.head_dim; c += lanes) {
+        const vector values = kernels::load<vector>(from + c) * factor;
+        kernels::store(to + c, values);
+        finite.see(values);
+      }
+    }
+    const index_t rest = c;
+    for (; c < x.head_dim; ++c) to[c] = factor * widen<T>(from[c]);
+    std::fill(to + c, to + padded, T(0));
+    for (c = rest; c < padded; c += lanes) finite.see(kernels::load<vector>(to + c));
+  }
+}
+
+/// Rows of a block of queries, and zeros after the last one.
+template <class T, class S>
+void load_block(head_view<S> x, index_t head, index_t first, index_t count, T factor, T* rows, T* transposed,
+                finite_so_far<T>& finite) noexcept {
+  const index_t columns = padded_columns<T>(x.head_dim);
+  copy_rows(x, head, first, count, factor, rows, finite);
+  for (index_t q = count; q < block_queries; ++q) std::fill_n(rows + q * row_stride<T>(columns), columns, T(0));
+  for (index_t q = 0; q < block_queries; q += turned_rows)
+    transpose_four_rows(rows + q * row_stride<T>(columns), row_stride<T>(columns), columns, T(1), transposed + q,
+                        tile_stride<T>);
+}
+
+/// <a, b>, of rows that are padded with zeros.
+template <class T, class S>
+T dot_of_rows(const S* a, const T* b, index_t columns) noexcept {
+  constexpr index_t lanes = 16;
+  T sums[lanes] = {};
+  index_t c = 0;
+  for (; c + lanes <= columns; c += lanes) {
+    for (index_t l = 0; l < lanes; ++l) sums[l] += widen<T>(a[c + l]) * b[c + l];
+  }
+  for (; c < columns; ++c) sums[c % lanes] += widen<T>(a[c]) * b[c];
+  for (index_t half = lanes / 2; half > 0; half /= 2) {
+    for (index_t l = 0; l < half; ++l) sums[l] += sums[l + half];
+  }
+  return sums[0];
+}
+
+/// minus_lse[q] and delta[q] = <out[q], d_out[q]>, which is the sum of weight times gradient over the row. Where there
+/// is nothing to weigh the lowest number stands for minus minus infinity: exp of it plus any score is zero.
+template <class T, class O>
+void load_sums(head_view<O> out, const lse_view<T>& lse, index_t head, index_t first, index_t count,
+               const query_memory<T>& memory, finite_so_far<T>& finite) noexcept {
+  constexpr T nothing = std::numeric_limits<T>::lowest() / 2;
+  const index_t stride = row_stride<T>(padded_columns<T>(out.head_dim));
+  for (index_t q = 0; q < count; ++q) {
+    const T sum = lse.at(first + q, head);
+    memory.minus_lse[q] = sum == -std::numeric_limits<T>::infinity() ? nothing : -sum;
+    memory.delta[q] = dot_of_rows(out.row(first + q, head), memory.d_out + q * stride, out.head_dim);
+    finite.see(memory.minus_lse[q]);
+    finite.see(memory.delta[q]);
+  }
+  std::fill(memory.minus_lse + count, memory.minus_lse + block_queries, nothing);
+  std::fill(memory.delta + count, memory.delta + block_queries, T(0));
+}
+
+}  // namespace posenc::inline POSENC_ISA::detail

@@ -1,0 +1,154 @@
+// Cache lines of stored elements as vectors of what they are computed in.
+#pragma once
+
+#include <posenc/kernels/vectors.hpp>
+#include <posenc/scalar.hpp>
+
+#include <algorithm>
+#include <concepts>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+namespace posenc::inline POSENC_ISA::detail {
+
+inline constexpr index_t line_bytes = 64;
+
+/// How narrow elements become vectors. bf16 and int8 are taken out of 32-bit words by shifts, so that no lane moves:
+/// a word's elements land in the same lane of different vectors.
+template <class S, real T>
+inline constexpr bool in_words = std::same_as<T, float> && (std::same_as<S, bf16> || std::same_as<S, std::int8_t>);
+
+template <real T, class S>
+T widen_element(S stored) noexcept {
+  if constexpr (std::same_as<S, std::int8_t>)
+    return static_cast<T>(stored);
+  else
+    return widen<T>(stored);
+}
+
+/// A line of S as vectors of T: `vector(p)` holds elements `element(p, 0)`, `element(p, 1)`, ... of the line.
+template <class S, real T>
+struct line {
+  using vector = kernels::vector<T>;
+  static constexpr index_t lanes = kernels::lanes<T>;
+  static constexpr index_t num_vectors = std::max<index_t>(1, line_bytes / static_cast<index_t>(sizeof(S)) / lanes);
+  static constexpr index_t num_elements = num_vectors * lanes;
+  static constexpr index_t elements_a_word = in_words<S, T> ? static_cast<index_t>(4 / sizeof(S)) : 1;
+
+  static constexpr index_t element(index_t p, index_t lane) noexcept {
+    const index_t word_vector = p / elements_a_word;
+    return (word_vector * lanes + lane) * elements_a_word + p % elements_a_word;
+  }
+
+  template <index_t P>
+  [[gnu::always_inline]] static vector load(const S* from) noexcept {
+    if constexpr (std::same_as<S, T>) {
+      return kernels::load<vector>(from + P * lanes);
+    } else if constexpr (in_words<S, T>) {
+      return part<P % elements_a_word>(
+          kernels::load<kernels::vector<std::int32_t>>(from + P / elements_a_word * lanes * elements_a_word));
+    } else {
+      return load_each(from + P * lanes);
+    }
+  }
+
+ private:
+  template <index_t Part>
+  [[gnu::always_inline]] static vector part(kernels::vector<std::int32_t> words) noexcept {
+    if constexpr (std::same_as<S, bf16>) {
+      const kernels::vector<std::int32_t> bits =
+          Part == 0 ? words << 16 : words & static_cast<std::int32_t>(0xffff0000U);
+      return kernels::load<vector>(&bits);
+    } else {
+      return __builtin_convertvector(words << (24 - 8 * Part) >> 24, vector);
+    }
+  }
+
+  [[gnu::always_inline]] static vector load_each(const S* from) noexcept {
+#if defined(__F16C__)
+    if constexpr (std::same_as<S, f16>) return kernels::load_f16(from);
+#endif
+    vector v;
+    for (index_t l = 0; l < lanes; ++l) v[l] = widen_element<T>(from[l]);
+    return v;
+  }
+};
+
+/// Elements in whole lines, rounded up.
+template <class Line>
+constexpr index_t padded(index_t dim) noexcept {
+  return (dim + Line::num_elements - 1) / Line::num_elements * Line::num_elements;
+}
+
+/// Calls f with std::integral_constant<index_t, 0>, 1, ... Count - 1.
+template <index_t Count, class F>
+[[gnu::always_inline]] inline void for_constants(F f) noexcept {
+  [&]<index_t... I>(std::integer_sequence<index_t, I...>) __attribute__((always_inline)) {
+    (f(std::integral_constant<index_t, I>{}), ...);
+  }
+  (std::make_integer_sequence<index_t, Count>{});
+}
+
+/// Rows of one head in a cache.
+template <class S>
+struct cache_rows {
+  const S* first = nullptr;
+  index_t stride = 0;  // in elements
+  index_t count = 0;
+
+  const S* operator[](index_t i) const noexcept { return first + i * stride; }
+};
+
+/// What to fetch into L2 while rows are read: as many lines, whose row 0 starts at `first`. Memory parallelism is the
+/// limit of decoding, and hardware prefetchers alone reach half of it.
+struct lines_ahead {
+  const char* first = nullptr;
+  index_t row = 0;     // from one row to the next, in bytes
+  bool dense = false;  // rows lie one after the other, and lines are fetched in the order of memory
+
+  /// The lines that go with line i of `Rows` rows from row j on.
+  template <int Rows>
+  [[gnu::always_inline]] void fetch(index_t j, index_t i) const noexcept {
+    const char* from = first + j * row + i * (dense ? Rows * line_bytes : line_bytes);
+    const index_t step = dense ? line_bytes : row;
+#pragma GCC unroll 8
+    for (int u = 0; u < Rows; ++u) __builtin_prefetch(from + u * step, 0, 2);
+  }
+};
+
+/// Some rows at once, those past the end replaced by a row of zeros; and copies of their last elements where these
+/// fill no line.
+template <int Rows, class Line, class S>
+class row_group {
+ public:
+  [[gnu::always_inline]] row_group(const cache_rows<S>& rows, index_t j, const S* zeros) noexcept {
+#pragma GCC unroll 8
+    for (int u = 0; u < Rows; ++u) rows_[u] = j + u < rows.count ? rows[j + u] : zeros;
+  }
+
+  /// Calls f(rows, first element, line index) for each line of `dim` elements.
+  template <class F>
+  [[gnu::always_inline]] void for_each_line(index_t dim, F f) const noexcept {
+    const index_t num_lines = dim / Line::num_elements;
+    for (index_t i = 0; i < num_lines; ++i) f(rows_, i * Line::num_elements, i);
+    if (const index_t left = dim % Line::num_elements; left > 0) for_last_line(dim - left, left, num_lines, f);
+  }
+
+ private:
+  template <class F>
+  [[gnu::always_inline]] void for_last_line(index_t first, index_t count, index_t i, F f) const noexcept {
+    S copies[Rows][Line::num_elements];
+    const S* rows[Rows];
+    std::memset(static_cast<void*>(copies), 0, sizeof copies);
+    for (int u = 0; u < Rows; ++u) {
+      std::memcpy(static_cast<void*>(copies[u]), rows_[u] + first, static_cast<std::size_t>(count) * sizeof(S));
+      rows[u] = copies[u];
+    }
+    f(rows, 0, i);
+  }
+
+  const S* rows_[Rows];
+};
+
+}  // namespace posenc::inline POSENC_ISA::detail

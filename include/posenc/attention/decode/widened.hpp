@@ -1,0 +1,169 @@
+// Scores and weighted values of a few query rows, with every element widened to the compute type.
+#pragma once
+
+#include <posenc/attention/decode/lines.hpp>
+#include <posenc/attention/decode/sums.hpp>
+
+namespace posenc::inline POSENC_ISA::detail {
+
+/// Query rows that share the reading of a key: four, or the two or one left over.
+inline constexpr int max_shared_rows = 4;
+
+// Keys at a time: with the rows, as many accumulators as hide the latency of a multiply-add and fit the registers.
+#if defined(__AVX512F__) || defined(__ARM_NEON)
+template <int Rows>
+inline constexpr int keys_at_once = 4;
+#else
+template <int Rows>
+inline constexpr int keys_at_once = Rows == 4 ? 2 : 4;
+#endif
+
+/// Query rows are packed line by line, within a line vector by vector, within a vector row by row.
+template <class S, real T>
+struct widened_keys {
+  using elements = line<S, T>;
+  using vector = typename elements::vector;
+
+  /// Values of T that `rows` packed queries take.
+  static constexpr index_t packed_size(index_t rows, index_t dim) noexcept { return rows * padded<elements>(dim); }
+
+  /// query: [dim, rounded up to whole lines], not scaled, zeros at its end.
+  template <int Rows>
+  static void pack(const T* __restrict query, index_t dim, T scale, int row, T* __restrict packed) noexcept {
+    for (index_t first = 0; first < dim; first += elements::num_elements) {
+      for_constants<elements::num_vectors>([&](auto p) {
+        const T* from = query + first + elements::element(p, 0);
+        T* to = packed + first * Rows + (p * Rows + row) * elements::lanes;
+        for (index_t l = 0; l < elements::lanes; ++l) to[l] = scale * from[l * elements::elements_a_word];
+      });
+    }
+  }
+
+  /// scores[row * stride + j] = <query row, key j>; up to three columns beyond the last key are written too.
+  template <int Rows>
+  [[gnu::noinline]] static void score(const cache_rows<S>& keys, index_t dim, const S* zeros,
+                                      const T* __restrict packed, T* __restrict scores, index_t stride,
+                                      const lines_ahead& next) noexcept {
+    constexpr int num_keys = keys_at_once<Rows>;
+    for (index_t j = 0; j < keys.count; j += num_keys) {
+      vector sums[Rows * num_keys] = {};
+      row_group<num_keys, elements, S>(keys, j, zeros)
+          .for_each_line(
+              dim, [&](const S* const* key, index_t first, index_t i) __attribute__((always_inline)) {
+                next.fetch<num_keys>(j, i);
+                const T* query = packed + i * elements::num_elements * Rows;
+                for_constants<elements::num_vectors>([&](auto p) __attribute__((always_inline)) {
+                  vector x[num_keys];
+#pragma GCC unroll 4
+                  for (int u = 0; u < num_keys; ++u) {
+                    x[u] = elements::template load<p>(key[u] + first);
+                    kernels::pin(x[u]);
+                  }
+#pragma GCC unroll 4
+                  for (int g = 0; g < Rows; ++g) {
+                    vector y = kernels::load<vector>(query + (p * Rows + g) * elements::lanes);
+                    kernels::pin(y);
+#pragma GCC unroll 4
+                    for (int u = 0; u < num_keys; ++u) sums[g * num_keys + u] += x[u] * y;
+                  }
+                });
+              });
+      T total[Rows * num_keys];
+      sum_lanes(sums, total);
+#pragma GCC unroll 4
+      for (int g = 0; g < Rows; ++g) std::memcpy(scores + g * stride + j, total + g * num_keys, num_keys * sizeof(T));
+    }
+  }
+};
+
+/// A weight of zero hides a scale that is no number. Whole vectors are read and written.
+template <real T>
+void scale_weights(T* weights, index_t count, const T* scales) noexcept {
+  using vector = kernels::vector<T>;
+  for (index_t j = 0; j < count; j += kernels::lanes<T>) {
+    const vector weight = kernels::load<vector>(weights + j);
+    const vector product = weight * kernels::load<vector>(scales + j);
+    kernels::store(weights + j, weight == vector{} ? vector{} : product);
+  }
+}
+
+/// Outputs lie as packed queries do.
+template <class S, real T>
+struct widened_values {
+  using elements = line<S, T>;
+  using vector = typename elements::vector;
+
+  static constexpr index_t output_size(index_t rows, index_t dim) noexcept { return rows * padded<elements>(dim); }
+  static constexpr index_t extra_size(index_t, index_t) noexcept { return 0; }
+
+  /// row: [dim, rounded up to whole lines].
+  template <int Rows>
+  static void unpack(const T* __restrict output, index_t dim, int row, T* __restrict to) noexcept {
+    for (index_t first = 0; first < dim; first += elements::num_elements) {
+      for_constants<elements::num_vectors>([&](auto p) {
+        const T* from = output + first * Rows + (p * Rows + row) * elements::lanes;
+        T* columns = to + first + elements::element(p, 0);
+        for (index_t l = 0; l < elements::lanes; ++l) columns[l * elements::elements_a_word] = from[l];
+      });
+    }
+  }
+  /// The other way round.
+  template <int Rows>
+  static void repack(const T* __restrict columns, index_t dim, int row, T* __restrict output) noexcept {
+    widened_keys<S, T>::template pack<Rows>(columns, dim, T(1), row, output);
+  }
+
+  /// Weights become what `add` multiplies values with.
+  template <int Rows>
+  static void begin(T* weights, index_t stride, index_t count, const T* scales, index_t, T*) noexcept {
+    if (scales == nullptr) return;
+    for (int g = 0; g < Rows; ++g) scale_weights(weights + g * stride, count, scales);
+  }
+
+  /// output += weights * values; columns of weights beyond the last value up to a multiple of four meet a row of
+  /// zeros.
+  template <int Rows>
+  [[gnu::noinline]] static void add(const cache_rows<S>& values, index_t dim, const S* zeros,
+                                    const T* __restrict weights, index_t stride, index_t, T* __restrict output, T*,
+                                    const lines_ahead& next) noexcept {
+    constexpr int num_values = keys_at_once<Rows>;
+    for (index_t j = 0; j < values.count; j += num_values) {
+      vector weight[Rows][num_values];
+#pragma GCC unroll 4
+      for (int g = 0; g < Rows; ++g) {
+#pragma GCC unroll 4
+        for (int u = 0; u < num_values; ++u) {
+          weight[g][u] = weights[g * stride + j + u] - vector{};
+          kernels::pin(weight[g][u]);
+        }
+      }
+      row_group<num_values, elements, S>(values, j, zeros)
+          .for_each_line(
+              dim, [&](const S* const* value, index_t first, index_t i) __attribute__((always_inline)) {
+                next.fetch<num_values>(j, i);
+                T* to = output + i * elements::num_elements * Rows;
+                for_constants<elements::num_vectors>([&](auto p) __attribute__((always_inline)) {
+                  vector x[num_values];
+#pragma GCC unroll 4
+                  for (int u = 0; u < num_values; ++u) {
+                    x[u] = elements::template load<p>(value[u] + first);
+                    kernels::pin(x[u]);
+                  }
+#pragma GCC unroll 4
+                  for (int g = 0; g < Rows; ++g) {
+                    T* row = to + (p * Rows + g) * elements::lanes;
+                    vector sum = kernels::load<vector>(row);
+#pragma GCC unroll 4
+                    for (int u = 0; u < num_values; ++u) sum += x[u] * weight[g][u];
+                    kernels::store(row, sum);
+                  }
+                });
+              });
+    }
+  }
+
+  template <int Rows>
+  static void end(index_t, index_t, T*, T*) noexcept {}
+};
+
+}  // namespace posenc::inline POSENC_ISA::detail

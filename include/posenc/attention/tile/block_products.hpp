@@ -1,0 +1,85 @@
+// The two products of a tile: scores of keys and queries, and values weighted by them.
+#pragma once
+
+#include <posenc/attention/tile/register_block.hpp>
+#include <posenc/attention/tile/visible_keys.hpp>
+#include <posenc/kernels/vectors.hpp>
+
+#include <type_traits>
+
+namespace posenc::inline POSENC_ISA::detail {
+
+// A tile lies in memory as [key][query]. Keys are then the broadcast operand of the first product as they lie, and the
+// transposed queries its vectors; the tile itself is the broadcast operand of the second, and values as they lie its
+// vectors. Maxima and sums of a query run down a lane. Nothing but the queries is ever transposed.
+
+/// Rows of keys or values in the compute type, `stride` apart.
+template <class T>
+struct tile_rows {
+  const T* data;
+  index_t stride;
+};
+
+namespace block_products {
+
+template <int N, class T>
+[[gnu::always_inline]] inline void score_columns(index_t first, const tile_rows<T>& keys, index_t head_dim,
+                                                 const T* queries, T* scores, index_t stride,
+                                                 const tile_edges& edges) noexcept {
+  using vector = kernels::vector<T>;
+  constexpr index_t lanes = kernels::lanes<T>;
+  const auto seen = edges.keys_of(first, first + N * lanes);
+  for_row_groups<block_rows(N)>(
+      seen.first, seen.end, [&]<int M>(index_t k) __attribute__((always_inline)) {
+        T* to = scores + k * stride + first;
+        multiply_block<M, N>(
+            keys.data + k * keys.stride, keys.stride, index_t{1}, queries + first, stride, head_dim,
+            [](int, int) __attribute__((always_inline)) { return vector{}; },
+            [&](int m, int n, vector sum)
+                __attribute__((always_inline)) { kernels::store(to + m * stride + n * lanes, sum); });
+      });
+}
+
+}  // namespace block_products
+
+/// scores[k][q] = sum over d of keys[k][d] * queries[d][q], of the pairs that count and some beside them.
+template <class T>
+[[gnu::noinline]] void multiply_keys(const tile_rows<T>& keys, index_t head_dim, const T* queries, T* scores,
+                                     index_t stride, index_t padded_queries, const tile_edges& edges) noexcept {
+  constexpr index_t lanes = kernels::lanes<T>;
+  index_t q = 0;
+  if (edges.whole) {
+    for (; q + block_vectors * lanes <= padded_queries; q += block_vectors * lanes)
+      block_products::score_columns<block_vectors>(q, keys, head_dim, queries, scores, stride, edges);
+  }
+  // On an edge the narrowest blocks leave most of what is masked away.
+  for (; q < padded_queries; q += lanes)
+    block_products::score_columns<1>(q, keys, head_dim, queries, scores, stride, edges);
+}
+
+/// output[q][c] = factors[q] * output[q][c] + sum over k of weights[k][q] * values[k][c]
+template <class T>
+[[gnu::noinline]] void add_values(const T* weights, index_t stride, const tile_rows<T>& values, index_t padded_columns,
+                                  const T* factors, T* output, index_t output_stride,
+                                  const tile_edges& edges) noexcept {
+  using vector = kernels::vector<T>;
+  constexpr index_t lanes = kernels::lanes<T>;
+  for_column_groups<T>(
+      padded_columns, [&]<int N>(index_t c) __attribute__((always_inline)) {
+        for_row_groups<block_rows(N)>(
+            0, edges.num_queries, [&]<int M>(index_t q) __attribute__((always_inline)) {
+              const auto seen = edges.keys_of(q, q + M);
+              T* to = output + q * output_stride + c;
+              multiply_block<M, N>(
+                  weights + seen.first * stride + q, std::integral_constant<index_t, 1>{}, stride,
+                  values.data + seen.first * values.stride + c, values.stride, seen.end - seen.first,
+                  [&](int m, int n) __attribute__((always_inline)) {
+                    return kernels::load<vector>(to + m * output_stride + n * lanes) * factors[q + m];
+                  },
+                  [&](int m, int n, vector sum)
+                      __attribute__((always_inline)) { kernels::store(to + m * output_stride + n * lanes, sum); });
+            });
+      });
+}
+
+}  // namespace posenc::inline POSENC_ISA::detail

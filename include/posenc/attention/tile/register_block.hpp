@@ -1,0 +1,81 @@
+// A product of matrices, one block of registers at a time.
+#pragma once
+
+#include <posenc/kernels/vectors.hpp>
+
+#include <algorithm>
+
+namespace posenc::inline POSENC_ISA::detail {
+
+/// Vectors that a block is wide, and rows that it is high for each width: as many accumulators as hide the latency of a
+/// multiply-add, and leave registers for a row of `b` and one broadcast.
+#if defined(__AVX512F__) || defined(__ARM_NEON)
+inline constexpr int block_vectors = 4;
+constexpr int block_rows(int vectors) { return vectors == 4 ? 4 : 8; }
+#else
+inline constexpr int block_vectors = 2;
+constexpr int block_rows(int vectors) { return vectors == 2 ? 6 : 8; }
+#endif
+
+/// sum[m][n] = start(m, n) + sum over k < depth of a[m * a_row + k * a_step] * b[k * b_step + n * lanes]; then
+/// finish(m, n, sum[m][n]). Strides that are constants become displacements.
+template <int M, int N, class T, class RowStride, class Step, class Stride, class Start, class Finish>
+[[gnu::always_inline]] inline void multiply_block(const T* __restrict a, RowStride a_row, Step a_step,
+                                                  const T* __restrict b, Stride b_step, index_t depth, Start start,
+                                                  Finish finish) noexcept {
+  using vector = kernels::vector<T>;
+  constexpr index_t lanes = kernels::lanes<T>;
+  vector sum[M][N];
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n) sum[m][n] = start(m, n);
+  }
+#pragma GCC unroll 2
+  for (index_t k = 0; k < depth; ++k) {
+    vector row[N];
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n) row[n] = kernels::load<vector>(b + n * lanes);
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+      const vector factor = a[m * a_row] - vector{};  // minus zero costs nothing; plus zero must turn -0 into +0
+#pragma GCC unroll 8
+      for (int n = 0; n < N; ++n) sum[m][n] += factor * row[n];
+    }
+    a += a_step;
+    b += b_step;
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n) finish(m, n, sum[m][n]);
+  }
+}
+
+/// Calls f.operator()<count>(first) for rows [begin, end) in groups of M, then smaller ones.
+template <int M, class F>
+[[gnu::always_inline]] inline void for_row_groups(index_t begin, index_t end, F f) {
+  index_t i = begin;
+  for (; i + M <= end; i += M) f.template operator()<M>(i);
+  if constexpr (M > 4) {
+    for (; i + 4 <= end; i += 4) f.template operator()<4>(i);
+  }
+  for (; i + 2 <= end; i += 2) f.template operator()<2>(i);
+  for (; i < end; ++i) f.template operator()<1>(i);
+}
+
+/// Calls f.operator()<count>(first) for `columns` in groups of vectors, none of them one vector wide where two groups
+/// of several can be formed.
+template <class T, class Columns, class F>
+[[gnu::always_inline]] inline void for_column_groups(Columns columns, F f) {
+  constexpr index_t lanes = kernels::lanes<T>;
+  index_t c = 0;
+  if constexpr (block_vectors == 4) {
+    for (; c + 4 * lanes <= columns && columns - c != 5 * lanes; c += 4 * lanes) f.template operator()<4>(c);
+    for (; c + 3 * lanes <= columns; c += 3 * lanes) f.template operator()<3>(c);
+  }
+  for (; c + 2 * lanes <= columns; c += 2 * lanes) f.template operator()<2>(c);
+  for (; c < columns; c += lanes) f.template operator()<1>(c);
+}
+
+}  // namespace posenc::inline POSENC_ISA::detail

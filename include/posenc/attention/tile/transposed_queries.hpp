@@ -1,0 +1,65 @@
+// A block of queries as the vectors of a product: scaled, and a column for each.
+#pragma once
+
+#include <posenc/kernels/convert.hpp>
+#include <posenc/kernels/vectors.hpp>
+#include <posenc/view.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+namespace posenc::inline POSENC_ISA::detail {
+
+/// Rows that are turned at once.
+inline constexpr index_t turned_rows = 4;
+
+/// to[d][i] = scale * rows[i][d] of four rows, four by four, because every instruction set has shuffles for it.
+template <class T>
+void transpose_four_rows(const T* rows, index_t rows_stride, index_t head_dim, T scale, T* to,
+                         index_t to_stride) noexcept {
+  using quad = typename kernels::detail::vector_of<T, 4>::type;
+  index_t d = 0;
+  for (; d + 4 <= head_dim; d += 4) {
+    quad row[4];
+    for (index_t i = 0; i < 4; ++i) {
+      std::memcpy(&row[i], rows + i * rows_stride + d, sizeof row[i]);
+      row[i] *= scale;
+    }
+    const quad low_a = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5);
+    const quad low_b = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
+    const quad high_a = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
+    const quad high_b = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+    const quad column[4] = {
+        __builtin_shufflevector(low_a, low_b, 0, 1, 4, 5), __builtin_shufflevector(low_a, low_b, 2, 3, 6, 7),
+        __builtin_shufflevector(high_a, high_b, 0, 1, 4, 5), __builtin_shufflevector(high_a, high_b, 2, 3, 6, 7)};
+    for (index_t j = 0; j < 4; ++j) std::memcpy(to + (d + j) * to_stride, &column[j], sizeof column[j]);
+  }
+  for (; d < head_dim; ++d) {
+    for (index_t i = 0; i < 4; ++i) to[d * to_stride + i] = scale * rows[i * rows_stride + d];
+  }
+}
+
+/// to[d][i] = scale * x[first + i][d], zeros from `count` on; `some_rows` holds `turned_rows` rows.
+template <class T, class S>
+void load_queries(head_view<S> x, index_t head, index_t first, index_t count, T scale, T* some_rows, T* to,
+                  index_t stride, index_t padded_queries) noexcept {
+  for (index_t i = 0; i < padded_queries; i += turned_rows) {
+    if constexpr (std::is_same_v<std::remove_const_t<S>, T>) {
+      if (i + turned_rows <= count) {
+        transpose_four_rows(x.row(first + i, head), x.token_stride, x.head_dim, scale, to + i, stride);
+        continue;
+      }
+    }
+    for (index_t r = 0; r < turned_rows; ++r) {
+      T* row = some_rows + r * x.head_dim;
+      if (i + r < count)
+        kernels::convert<T>(x.row(first + i + r, head), row, x.head_dim);
+      else
+        std::fill_n(row, x.head_dim, T(0));
+    }
+    transpose_four_rows<T>(some_rows, x.head_dim, x.head_dim, scale, to + i, stride);
+  }
+}
+
+}  // namespace posenc::inline POSENC_ISA::detail
