@@ -73,6 +73,13 @@ TEST_CASE("mrope: an empty sequence has no positions, and decoding starts at 0",
   CHECK(p.delta == 0);
 }
 
+TEST_CASE("mrope: Ernie's rows and columns take turns, time comes last", "[mrope]") {
+  CHECK(alternating_axes(2, 2, 3) == std::vector<index_t>{1, 2, 1, 2, 0, 0, 0});
+  CHECK(alternating_axes(0, 0, 1) == std::vector<index_t>{0});
+  CHECK_THROWS_WITH(alternating_axes(2, 3, 1), "alternating_axes: width_section is 3, expected 2, the height's");
+  CHECK_THROWS_WITH(alternating_axes(2, 2, -1), "alternating_axes: a section is -1, expected at least 0");
+}
+
 TEST_CASE("mrope: the error names argument, value and rule", "[mrope]") {
   const mrope_span odd[] = {mrope_span::image(3, 4)};
   CHECK_THROWS_WITH(positions_of_spans(odd, 2),

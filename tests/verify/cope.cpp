@@ -1,93 +1,14 @@
-#include "cope.hpp"
-
-#include "heads.hpp"
+#include "head_scores.hpp"
+#include "score_bias.hpp"
 
 #include <posenc/encodings/cope.hpp>
-#include <posenc/hooks.hpp>
 
 #include <cmath>
-#include <limits>
 #include <stdexcept>
 
 namespace verify {
 
 namespace {
-
-// One head's scores before the encoding, its scaled queries, and the tile that shows both.
-struct head_scores {
-  head_scores(golden_case& one, index_t head)
-      : scale(one.number("scale", 1 / std::sqrt(static_cast<double>(one.input("q").dim(-1))))) {
-    const tensor& q = one.input("q");
-    const tensor& k = one.input("k", q.shape);
-    if (q.rank() != 3) throw std::runtime_error("q has shape " + shape_text(q.shape));
-    length = q.dim(1);
-    head_dim = q.dim(2);
-    const auto first = q.values.begin() + head * length * head_dim;
-    queries.assign(first, first + length * head_dim);
-    for (double& value : queries) value *= scale;
-    keys.assign(k.values.begin() + head * length * head_dim, k.values.begin() + (head + 1) * length * head_dim);
-    const bool causal = one.flag("causal", true);
-    for (index_t i = 0; i < length; ++i) {
-      for (index_t j = 0; j < length; ++j) {
-        const bool masked = causal && j > i;
-        scores.push_back(masked ? -std::numeric_limits<double>::infinity() : product(i, j));
-      }
-    }
-    indices = counting_from(0, length);
-  }
-
-  double product(index_t query, index_t key) const {
-    double sum = 0;
-    for (index_t d = 0; d < head_dim; ++d) sum += queries[at(query, d)] * keys[at(key, d)];
-    return sum;
-  }
-  std::size_t at(index_t token, index_t d) const { return static_cast<std::size_t>(token * head_dim + d); }
-
-  posenc::score_tile<double> tile(std::vector<double>& of_scores) const {
-    posenc::score_tile<double> all;
-    all.scores = of_scores.data();
-    all.query_stride = length;
-    all.key_stride = 1;
-    all.num_queries = length;
-    all.num_keys = length;
-    all.query_positions = indices.data();
-    all.key_positions = indices.data();
-    all.queries = queries.data();
-    all.query_token_stride = head_dim;
-    all.query_dim_stride = 1;
-    all.keys = keys.data();
-    all.key_token_stride = head_dim;
-    all.head_dim = head_dim;
-    all.scale = scale;
-    return all;
-  }
-
-  double scale;
-  index_t length = 0;
-  index_t head_dim = 0;
-  std::vector<double> queries;  // scaled
-  std::vector<double> keys;
-  std::vector<double> scores;  // masked
-  std::vector<position_t> indices;
-};
-
-void add_to_scores(const posenc::cope<double>& encoding, posenc::score_tile<double> tile) {
-  std::vector<double> scratch(static_cast<std::size_t>(encoding.scratch_size(tile.num_queries)));
-  tile.scratch = scratch.data();
-  posenc::score_tile<double> before_keys = tile;
-  before_keys.num_keys = 0;
-  posenc::hooks::begin(encoding, before_keys);
-  posenc::hooks::add_to_scores(encoding, tile);
-}
-
-// What the encoding added; masked pairs count as 0.
-std::vector<double> bias_of(const posenc::cope<double>& encoding, const head_scores& head) {
-  std::vector<double> scores = head.scores;
-  add_to_scores(encoding, head.tile(scores));
-  for (std::size_t i = 0; i < scores.size(); ++i)
-    scores[i] = std::isinf(head.scores[i]) ? 0 : scores[i] - head.scores[i];
-  return scores;
-}
 
 // With 0, 1, 2, ... for an embedding of one column, and ones for queries, the bias is the position. Masked pairs have
 // one as well: what their row has counted up to there. Zeros for scores would open their gates, so the mask stays, and
@@ -100,7 +21,7 @@ std::vector<double> positions_of(index_t max_positions, const head_scores& head)
   counting.head_dim = 1;
   counting.queries.assign(static_cast<std::size_t>(head.length), head.scale);
   counting.keys.assign(static_cast<std::size_t>(head.length), 0.0);
-  std::vector<double> positions = bias_of(posenc::cope<double>(ramp, 1), counting);
+  std::vector<double> positions = counting.bias_of(posenc::cope<double>(ramp, 1));
   for (index_t i = 0; i < head.length; ++i) {
     double behind = 0;
     for (index_t j = head.length; j-- > 0;) {
@@ -151,11 +72,11 @@ void check_cope(golden_case& one) {
   std::vector<double> bias, positions;
   cope_gradients gradients{{}, {}, std::vector<double>(embedding.values.size(), 0.0)};
   for (index_t h = 0; h < one.input("q").dim(0); ++h) {
-    head_scores head(one, h);
+    head_scores head(one, h, one.flag("causal", true));
     const auto append = [](std::vector<double>& all, const std::vector<double>& part) {
       all.insert(all.end(), part.begin(), part.end());
     };
-    append(bias, bias_of(encoding, head));
+    append(bias, head.bias_of(encoding));
     append(positions, positions_of(encoding.max_positions(), head));
     if (!one.has("upstream")) continue;
     const tensor& upstream = one.input("upstream", {one.input("q").dim(0), head.length, head.length});

@@ -3,6 +3,7 @@
 #include "heads.hpp"
 
 #include <posenc/encodings/learned.hpp>
+#include <posenc/encodings/resample.hpp>
 
 #include <stdexcept>
 
@@ -69,11 +70,40 @@ std::vector<position_t> ids_behind_padding(const tensor& input_ids, double paddi
   return all;
 }
 
+posenc::resample_params resampling_of(const golden_case& one) {
+  posenc::resample_params params{.align_corners = one.flag("align_corners", false),
+                                 .antialias = one.flag("antialias", false),
+                                 .num_prefix_rows = one.count("num_prefix_tokens", 0)};
+  const std::string mode = one.text("mode", "");
+  if (mode == "nearest")
+    params.mode = posenc::resampling::nearest;
+  else if (mode == "bicubic")
+    params.mode = posenc::resampling::cubic;
+  else if (mode != "linear" && mode != "bilinear")
+    throw not_known("the mode " + mode);
+  if (one.has_parameter("cubic_a")) params.cubic_a = one.number("cubic_a");
+  return params;
+}
+
+template <posenc::real T>
+void check_resampling(golden_case& one) {
+  const bool grid = one.has_parameter("old_grid");
+  const auto sizes = [&](const char* of_grid, const char* of_line) {
+    return grid ? one.parameter(of_grid).get<std::vector<index_t>>() : std::vector<index_t>{one.count(of_line)};
+  };
+  one.give("output",
+           posenc::resample(values_as<T>(one.input("table")), one.count("d_model"), sizes("old_grid", "old_length"),
+                            sizes("new_grid", "new_length"), resampling_of(one)));
+}
+
 }  // namespace
 
 void check_learned(golden_case& one) {
   if (one.encoding() != "learned") throw not_known("the encoding " + one.encoding() + " does not exist yet");
-  if (one.has_parameter("mode")) throw not_known("resampling a table does not exist yet");
+  if (one.has_parameter("mode")) {
+    check_resampling<float>(one);
+    return check_resampling<double>(one);
+  }
   if (one.has("input_ids")) {
     const double padding_idx = one.number("padding_idx");
     one.give_integers("position_ids", ids_behind_padding(one.input("input_ids"), padding_idx, 0));

@@ -1,4 +1,5 @@
 // Rotations applied to queries and keys: forward, back, shifted, differentiated, and by caches from outside.
+#include "grids.hpp"
 #include "groups.hpp"
 #include "heads.hpp"
 #include "rope_parameters.hpp"
@@ -97,6 +98,8 @@ void refuse_unknown_variants(const golden_case& one) {
 }  // namespace
 
 void check_rope_apply(golden_case& one) {
+  if (one.encoding() == "axial rope" || one.encoding() == "axial rope 3D") return check_axial_rope(one);
+  if (one.encoding() == "xpos") return check_xpos(one);
   refuse_unknown_variants(one);
   if (one.has("cos_cache")) return rotate_by_caches(one);
   for (const std::string name : {"q", "k", "x"}) {

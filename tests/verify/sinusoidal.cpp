@@ -1,4 +1,5 @@
 // Sinusoidal tables at integer positions, and diffusion timesteps at real ones.
+#include "grids.hpp"
 #include "groups.hpp"
 #include "heads.hpp"
 #include "sinusoidal_parameters.hpp"
@@ -67,6 +68,7 @@ void check_sinusoidal(golden_case& one) {
     const std::vector<double>& timesteps = one.input("timesteps").values;
     return give_tables(one, posenc::real_positions(timesteps));
   }
+  if (one.encoding() == "sinusoidal 2D" || one.encoding() == "sinusoidal 3D") return check_sinusoidal_grid(one);
   if (one.encoding() != "sinusoidal") throw not_known("the encoding " + one.encoding() + " does not exist yet");
   for (const char* role : {"position_ids", "rows"}) {
     if (!one.has(role)) continue;
@@ -74,7 +76,7 @@ void check_sinusoidal(golden_case& one) {
     return give_tables(one, posenc::positions(ids));
   }
   const auto shape = one.parameter("shape").get<std::vector<index_t>>();
-  if (shape.size() != 1) throw not_known("sinusoidal grids do not exist yet");
+  if (shape.size() != 1) throw not_known("a line of " + std::to_string(shape.size()) + " sizes");
   give_tables(one, posenc::positions(0, shape.front()));
 }
 

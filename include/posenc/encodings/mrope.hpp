@@ -52,6 +52,22 @@ inline std::vector<index_t> interleaved_axes(const std::vector<index_t>& section
   return axes;
 }
 
+/// The axis of each pair where row and column take turns and time comes last: pair i of the first height + width pairs reads
+/// the row if i is even and the column if it is odd; the other pairs read time. Ernie's sections are {22, 22, 20}, its
+/// pairs interleaved.
+///
+/// Errors: a section below 0, height and width of different sizes: invalid_argument.
+/// Source: transformers' ernie4_5_vl_moe, `mrope_section` in the order height, width, time.
+inline std::vector<index_t> alternating_axes(index_t height_section, index_t width_section, index_t time_section) {
+  detail::check_sections("alternating_axes", {height_section, width_section, time_section});
+  require(width_section == height_section, "alternating_axes", "width_section", width_section, "#, the height's",
+          height_section);
+  std::vector<index_t> axes;
+  for (index_t pair = 0; pair < height_section + width_section; ++pair) axes.push_back(1 + pair % 2);
+  axes.insert(axes.end(), static_cast<std::size_t>(time_section), 0);
+  return axes;
+}
+
 /// A stretch of a multimodal sequence: text, or a grid of patches.
 struct mrope_span {
   index_t num_frames = 0;
