@@ -17,6 +17,15 @@ void cand_rope_f16(std::uint16_t* x, const float* cos, const float* sin, long to
 void cand_table(float* cos, float* sin, long positions, long dim, double base, int threads);
 void cand_attention_f32(const float* q, const float* k, const float* v, float* o, long heads, long n, long dim,
                         int causal, const float* slopes, int threads);
+void cand_attention_bf16(const std::uint16_t* q, const std::uint16_t* k, const std::uint16_t* v, std::uint16_t* o,
+                         long heads, long n, long dim, int causal, int threads);
+/// Causal, with a bias of distance: 0 none, 1 ALiBi, 2 KERPLE's logarithm as a user writes it, 3 T5's buckets.
+void cand_attention_biased_f32(const float* q, const float* k, const float* v, float* o, long heads, long n, long dim,
+                               int bias, int threads);
+/// forward != 0: writes o and lse [n, heads]; else reads them and overwrites dq, dk and dv.
+void cand_attention_backward_f32(const float* q, const float* k, const float* v, float* o, const float* d_o, float* lse,
+                                 float* dq, float* dk, float* dv, long heads, long n, long dim, int causal, int forward,
+                                 int threads);
 void cand_decode_f32(const float* q, const float* k, const float* v, float* o, long heads, long kv_heads, long n,
                      long dim, int threads);
 }

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -74,5 +75,12 @@ class thread_pool {
   bool ended_ = false;
   std::vector<std::jthread> threads_;  // last: they end before what they use
 };
+
+/// The same pool at each call with the same number.
+inline const thread_pool& pool_of(int num_threads) {
+  static std::unique_ptr<thread_pool> pool;
+  if (pool == nullptr || pool->size() != num_threads) pool = std::make_unique<thread_pool>(num_threads);
+  return *pool;
+}
 
 }  // namespace posenc_bench

@@ -1,0 +1,83 @@
+// A row of the suite: a piece of work and the limit that it is held to, in turn.
+#pragma once
+
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <vector>
+
+namespace posenc_bench {
+
+/// Something to run, and how much it gets done each time: bytes read and written, flops, values, tokens.
+template <class F>
+struct work {
+  double amount;
+  F run;
+};
+template <class F>
+work(double, F) -> work<F>;
+
+/// Seconds that one of `times` runs takes.
+template <class F>
+double seconds_of(const F& run, int times) {
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < times; ++i) {
+    run();
+    benchmark::ClobberMemory();
+  }
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / times;
+}
+
+/// How the clock is read so rarely that it does not count, and each finds in the caches what it left there itself.
+template <class F>
+class batch {
+ public:
+  explicit batch(const F& run) : run_(run) {
+    constexpr double long_enough = 50e-6;
+    double seconds = seconds_of(run_, 1);
+    while (seconds * times_ < long_enough) {
+      times_ *= 4;
+      seconds = seconds_of(run_, times_);
+    }
+    warms_up_ = seconds < 10e-3;
+  }
+  double operator()() {
+    if (warms_up_) run_();
+    all_.push_back(seconds_of(run_, times_));
+    return all_.back();
+  }
+  double least() const { return *std::min_element(all_.begin(), all_.end()); }
+  double median() const {
+    std::vector<double> sorted(all_);
+    std::nth_element(sorted.begin(), sorted.begin() + std::ssize(sorted) / 2, sorted.end());
+    return sorted[sorted.size() / 2];
+  }
+
+ private:
+  const F& run_;
+  int times_ = 1;
+  bool warms_up_ = false;
+  std::vector<double> all_;
+};
+
+/// Runs `row` and `limit` in turn for as long as the benchmark lasts. Reports
+///     rate         what the row gets done a second, from its fastest run
+///     of_<limit>   the same as a share of the limit's, fastest against fastest
+///     median       likewise, median against median
+template <class Row, class Limit>
+void beside(benchmark::State& state, const Row& row, const std::string& limit_name, const Limit& limit) {
+  batch its(row.run);
+  batch limits(limit.run);
+  for (auto _ : state) {
+    limits();
+    state.SetIterationTime(its());
+  }
+  const double share = limit.amount / row.amount;
+  state.counters["rate"] = row.amount / its.least();
+  state.counters["of_" + limit_name] = limits.least() / (its.least() * share);
+  state.counters["median"] = limits.median() / (its.median() * share);
+}
+
+}  // namespace posenc_bench

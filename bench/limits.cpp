@@ -1,0 +1,73 @@
+#include "limits.hpp"
+
+#include <posenc/kernels/vectors.hpp>
+
+#include <cmath>
+#include <cstring>
+
+namespace posenc_bench {
+
+namespace {
+
+using vector = posenc::kernels::vector<float>;
+constexpr std::size_t lanes = posenc::kernels::lanes<float>;
+
+void keep(const void* memory) { asm volatile("" : : "g"(memory) : "memory"); }
+
+}  // namespace
+
+void copy(const void* from, void* to, std::size_t bytes) { std::memcpy(to, from, bytes); }
+
+void scale(float* x, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) x[i] *= -1.0F;  // keeps the values' size, however often
+}
+
+void triad(float* __restrict x, const float* __restrict y, const float* __restrict z, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) x[i] = y[i] + 3.0F * z[i];
+}
+
+void add(float* __restrict x, const float* __restrict y, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) x[i] += y[i];
+}
+
+float sum(const float* x, std::size_t count) {
+  constexpr std::size_t at_once = 8;  // sums of their own, so that the latency of addition does not count
+  vector sums[at_once] = {};
+  for (std::size_t i = 0; i + at_once * lanes <= count; i += at_once * lanes) {
+    for (std::size_t j = 0; j < at_once; ++j) sums[j] += posenc::kernels::load<vector>(x + i + j * lanes);
+  }
+  vector total{};
+  for (const vector& part : sums) total += part;
+  keep(&total);
+  return total[0];
+}
+
+constexpr int num_chains = 12;  // a latency of four cycles at two a cycle, and more
+
+// No chain starts at the fixed point of its map, where a compiler could fold it.
+[[gnu::noinline]] void multiply_add(int rounds) {
+  vector chains[num_chains];
+  for (int c = 0; c < num_chains; ++c) {
+    for (std::size_t l = 0; l < lanes; ++l) chains[c][l] = static_cast<float>(2 + c + 13 * static_cast<int>(l));
+  }
+  for (int i = 0; i < rounds; ++i) {
+#pragma GCC unroll 12
+    for (int c = 0; c < num_chains; ++c) chains[c] = chains[c] * 0.999F + 0.001F;
+  }
+  keep(chains);
+}
+
+double multiply_add_flops(int rounds) { return 2.0 * num_chains * static_cast<double>(lanes) * rounds; }
+
+void exponentials(const float* x, float* y, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) y[i] = std::exp(x[i]);
+}
+
+void cosines_and_sines(const float* x, float* cos, float* sin, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    cos[i] = std::cos(x[i]);
+    sin[i] = std::sin(x[i]);
+  }
+}
+
+}  // namespace posenc_bench

@@ -1,0 +1,83 @@
+#include "machine.hpp"
+
+#include <posenc/kernels/vectors.hpp>
+#include <posenc/version.hpp>
+
+#include <sched.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+
+namespace posenc_bench {
+
+namespace {
+
+std::string first_line_of(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+std::string cpu_model() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  }
+  return "unknown";
+}
+
+std::string cores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return "unknown";
+  const int count = CPU_COUNT(&set);
+  if (count > 1) return "any of " + std::to_string(count) + ": pin it (taskset -c 1) for figures that hold";
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (CPU_ISSET(core, &set)) return "pinned to core " + std::to_string(core);
+  }
+  return "none";
+}
+
+std::string frequency() {
+  const std::string governor = first_line_of("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
+  const std::string boost = first_line_of("/sys/devices/system/cpu/cpufreq/boost");
+  char text[80];
+  std::snprintf(text, sizeof text, "%.2f GHz at the start, governor %s, boost %s", clock_rate() * 1e-9,
+                governor.empty() ? "not told" : governor.c_str(), boost.empty() ? "not told" : boost.c_str());
+  return text;
+}
+
+}  // namespace
+
+double clock_rate() {
+  constexpr long steps = 4'000'000;
+  double best = 1e9;
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    const auto start = std::chrono::steady_clock::now();
+    long sum = 0;
+    for (long i = 0; i < steps; ++i) {
+      sum += i;
+      asm volatile("" : "+r"(sum));
+    }
+    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return static_cast<double>(steps) / best;
+}
+
+std::vector<std::pair<std::string, std::string>> describe_machine() {
+  return {
+    {"cpu", cpu_model()}, {"clock", frequency()}, {"cores", cores()}, {"load", first_line_of("/proc/loadavg")},
+#if defined(__clang__)
+        {"compiler", __VERSION__},
+#else
+        {"compiler", "GCC " __VERSION__},
+#endif
+        {"flags", POSENC_BENCH_FLAGS}, {
+      "vectors", std::to_string(8 * posenc::kernels::vector_bytes) + " bits"
+    }
+  };
+}
+
+}  // namespace posenc_bench

@@ -1,0 +1,16 @@
+// What a result depends on besides the code: the machine, the compiler, and where the scheduler put us.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace posenc_bench {
+
+/// Pairs of a name and what there is to say, for the head of a report.
+std::vector<std::pair<std::string, std::string>> describe_machine();
+
+/// Cycles a second that the core runs at now, by a chain of additions which take one each.
+double clock_rate();
+
+}  // namespace posenc_bench
