@@ -120,7 +120,7 @@ void expect_reference_everywhere(unsigned seed, int cases) {
 
     auto options = call.options<T>();
     options.lse = lse_view<T>(lse.data(), call.num_queries, call.num_heads, 1, call.num_queries);
-    const auto sizes = detail::tile_sizes_of<T>(call.num_queries, call.head_dim, k.view(), v.view(), scores);
+    const auto sizes = detail::tile_sizes_of<Q>(call.num_queries, call.head_dim, k.view(), v.view(), scores);
     auto workspace = draw_workspace<T>(random, workspace_size(q.view(), k.view(), v.view(), scores),
                                        sizes.values_with(sizes.least()));
     options.run.workspace = workspace;

@@ -72,7 +72,7 @@ template <class Q, class K, class V, class O, class E>
 void attend_somehow(random_values& random, head_view<Q> q, const K& k, const V& v, head_view<O> out, const E& encoding,
                     attend_options<compute_t<Q>> options) {
   using T = compute_t<Q>;
-  const auto sizes = detail::tile_sizes_of<T>(q.num_tokens, q.head_dim, k, v, encoding);
+  const auto sizes = detail::tile_sizes_of<Q>(q.num_tokens, q.head_dim, k, v, encoding);
   const index_t best = workspace_size(q, k, v, encoding), least = std::min(best, sizes.values_with(sizes.least()));
   const index_t choices[] = {best, best, best + 3, random.whole(least, best), 0};
   std::vector<T> workspace(static_cast<std::size_t>(random.one_of(choices)));

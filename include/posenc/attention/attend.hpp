@@ -120,8 +120,7 @@ consteval bool check_attends() {
 template <class Q, key_source K, key_source V, class E>
 index_t workspace_size(head_view<Q> q, const K& keys, const V& values, const E& encoding,
                        const parallel_for& threads = {}) noexcept {
-  using T = compute_t<Q>;
-  const auto sizes = detail::tile_sizes_of<T>(q.num_tokens, q.head_dim, keys, values, encoding);
+  const auto sizes = detail::tile_sizes_of<Q>(q.num_tokens, q.head_dim, keys, values, encoding);
   return std::max(sizes.values_with(sizes.largest()) * threads.num_workers(),
                   detail::decode_workspace(q, keys, values, encoding, threads.num_workers()));
 }
@@ -130,12 +129,11 @@ index_t workspace_size(head_view<Q> q, const K& keys, const V& values, const E& 
 template <class Q, key_source K, key_source V, class O, class E>
 problem check_attend(head_view<Q> q, const K& keys, const V& values, head_view<O> out, const E& encoding,
                      const attend_options<compute_t<Q>>& options = {}) noexcept {
-  using T = compute_t<Q>;
   static_assert(detail::attendable<Q, K, V, O>, "posenc: queries, keys, values and output must share one compute type");
   static_assert(detail::check_attends<E, Q, K>());
   if (const problem wrong = detail::check_inputs(q, keys, values, encoding, options)) return wrong;
   if (const problem wrong = detail::check_output(q, values, out)) return wrong;
-  return detail::tile_sizes_of<T>(q.num_tokens, q.head_dim, keys, values, encoding).check(options.run);
+  return detail::tile_sizes_of<Q>(q.num_tokens, q.head_dim, keys, values, encoding).check(options.run);
 }
 
 /// out = softmax(scale * q k^T + bias) v, head by head, in one pass over the keys and without a matrix of scores.
@@ -152,7 +150,8 @@ problem check_attend(head_view<Q> q, const K& keys, const V& values, head_view<O
 /// Memory     options.run.workspace, or a block of the stack; nothing is allocated.
 /// Errors     those of `check_attend`, raised before anything is written.
 /// Accuracy   sums of products in the compute type (double for double, float below), in an order that depends on the
-///            block sizes alone: within n epsilon of the row's condition.
+///            block sizes alone: within n epsilon of the row's condition. Where q, keys and values are bf16 and the
+///            machine multiplies it in pairs (AVX512-BF16), weights are rounded to bf16 before they meet the values.
 template <class Q, key_source K, key_source V, class O, class E>
 void attend(unchecked_t, head_view<Q> q, const K& keys, const V& values, head_view<O> out, const E& encoding,
             const attend_options<compute_t<Q>>& options = {}) noexcept {

@@ -3,6 +3,7 @@
 
 #include <posenc/attention/key_source.hpp>
 #include <posenc/attention/options.hpp>
+#include <posenc/attention/tile/bf16_pairs.hpp>
 #include <posenc/attention/tile/transposed_queries.hpp>
 #include <posenc/attention/tile/visible_keys.hpp>  // block_queries, block_keys
 #include <posenc/hooks.hpp>
@@ -47,6 +48,7 @@ struct tile_memory {
   };
   block blocks[max_blocks_at_once];
   T* scores;            // [keys, queries]
+  T* weight_pairs;      // [keys / 2, queries] of two bf16
   T* keys;              // [keys, head_dim]
   T* values;            // [keys, value_dim]
   T* some_rows;         // [turned_rows, head_dim], or one of [value_dim]
@@ -64,6 +66,7 @@ class tile_sizes {
   index_t head_dim = 0;
   index_t value_dim = 0;
   const E* encoding = nullptr;
+  bool in_pairs = false;  // of bf16
 
   static constexpr index_t padded(index_t count) noexcept { return (count + lanes - 1) / lanes * lanes; }
   /// Queries are turned into columns a few at a time, which can be more than a vector has.
@@ -156,6 +159,7 @@ class tile_sizes {
       m.blocks[i].scratch = take(hooks::scratch_size(*encoding, block.num_queries));
     }
     m.scores = take(block.num_keys * query_stride);
+    m.weight_pairs = take(in_pairs ? (block.num_keys + 1) / 2 * query_stride : 0);
     m.keys = take(block.num_keys * row_stride(head_dim));
     m.values = take(block.num_keys * row_stride(value_dim));
     m.some_rows = take(std::max(turned_rows * head_dim, value_dim));
@@ -165,10 +169,14 @@ class tile_sizes {
   }
 };
 
-template <class T, class K, class V, class E>
-tile_sizes<T, E> tile_sizes_of(index_t num_queries, index_t head_dim, const K& keys, const V& values,
-                               const E& encoding) noexcept {
-  tile_sizes<T, E> sizes;
+template <class Q, class K, class V>
+inline constexpr bool all_are_bf16 = std::same_as<std::remove_const_t<Q>, bf16>&& std::same_as<key_element_t<K>, bf16>&&
+    std::same_as<key_element_t<V>, bf16>;
+
+template <class Q, class K, class V, class E>
+auto tile_sizes_of(index_t num_queries, index_t head_dim, const K& keys, const V& values, const E& encoding) noexcept {
+  tile_sizes<compute_t<Q>, E> sizes;
+  sizes.in_pairs = multiplies_bf16_pairs && all_are_bf16<Q, K, V> && !hooks::reads_content(encoding);
   sizes.num_queries = num_queries;
   sizes.num_keys = keys.num_tokens;
   sizes.head_dim = head_dim;

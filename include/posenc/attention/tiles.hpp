@@ -35,6 +35,7 @@ template <class Q, class K, class V, class O, class E>
 class attend_call {
   using T = compute_t<Q>;
   using sizes_t = tile_sizes<T, E>;
+  static constexpr bool may_pair = multiplies_bf16_pairs && all_are_bf16<Q, K, V>;
 
  public:
   attend_call(head_view<Q> q, const K& keys, const V& values, head_view<O> out, const E& encoding,
@@ -45,7 +46,7 @@ class attend_call {
         out_(out),
         encoding_(encoding),
         options_(options),
-        sizes_(tile_sizes_of<T>(q.num_tokens, q.head_dim, keys, values, encoding)),
+        sizes_(tile_sizes_of<Q>(q.num_tokens, q.head_dim, keys, values, encoding)),
         block_(sizes_.fit(sizes_t::values_a_worker(options.run))),
         query_offset_(resolve_query_offset(options, q.num_tokens, keys.num_tokens)),
         query_positions_(or_indices(options.positions.queries, query_offset_, q.num_tokens)),
@@ -135,6 +136,8 @@ class attend_call {
     index_t count;
     tile_rows<T> keys;
     tile_rows<T> values;
+    tile_rows<bf16_pair> key_pairs;  // these instead, where bf16 is multiplied in pairs
+    tile_rows<bf16_pair> value_pairs;
     std::uint64_t values_not_finite;  // a bit for each row; such rows are zeros
     position_t key_positions[max_block];
   };
@@ -182,8 +185,14 @@ class attend_call {
     b.first_query = first_query;
     b.memory_of = memory_of;
     b.visible = visible_keys(filter_, first_query, std::min(block_.num_queries, q_.num_tokens - first_query));
-    load_queries(q_, head, first_query, b.num_queries(), scale_, some_rows, memory_of.queries, query_stride_,
-                 b.padded_queries());
+    if constexpr (may_pair) {
+      if (sizes_.in_pairs)
+        load_query_pairs(q_, head, first_query, b.num_queries(), as_pairs(some_rows), as_pairs(memory_of.queries),
+                         query_stride_, b.padded_queries());
+    }
+    if (!sizes_.in_pairs)
+      load_queries(q_, head, first_query, b.num_queries(), scale_, some_rows, memory_of.queries, query_stride_,
+                   b.padded_queries());
     softmax_of(b).clear(b.padded_queries());
     std::fill_n(memory_of.output, b.num_queries() * value_stride_, T(0));
     if constexpr (score_encoding<E, T>) {
@@ -212,6 +221,12 @@ class attend_call {
 
   void load(key_tile& tile, index_t head, const memory& m) const noexcept {
     const index_t kv_head = head / (q_.num_heads / keys_.num_heads);
+    if constexpr (score_encoding<E, T>) {
+      for (index_t k = 0; k < tile.count; ++k) tile.key_positions[k] = key_positions_[tile.first + k];
+    }
+    if constexpr (may_pair) {
+      if (sizes_.in_pairs) return load_pairs(tile, kv_head, m);
+    }
     if (!as_they_lie(keys_, kv_head, tile.first, tile.count, tile.keys)) {
       widen_rows(keys_, kv_head, tile.first, tile.count, m.keys, key_stride_);
       tile.keys = {m.keys, key_stride_};
@@ -224,20 +239,56 @@ class attend_call {
       tile.values = {m.values, value_stride_};
       tile.values_not_finite = clear_rows_that_are_not_finite(m.values, value_stride_, tile.count);
     }
-    if constexpr (score_encoding<E, T>) {
-      for (index_t k = 0; k < tile.count; ++k) tile.key_positions[k] = key_positions_[tile.first + k];
+  }
+
+  static bf16_pair* as_pairs(T* memory) noexcept { return reinterpret_cast<bf16_pair*>(memory); }
+
+  void load_pairs(key_tile& tile, index_t kv_head, const memory& m) const noexcept {
+    const auto piece = keys_.block(tile.first, tile.count);
+    if (piece.num_tokens >= tile.count && keys_.head_dim % 2 == 0 &&
+        piece.row(1, 0) - piece.row(0, 0) == keys_.head_dim) {
+      tile.key_pairs = {reinterpret_cast<const bf16_pair*>(piece.row(0, kv_head)), keys_.head_dim / 2};
+    } else {
+      load_key_pairs(keys_, kv_head, tile.first, tile.count, as_pairs(m.keys), key_stride_);
+      tile.key_pairs = {as_pairs(m.keys), key_stride_};
     }
+    tile.values_not_finite =
+        load_value_pairs(values_, kv_head, tile.first, tile.count, as_pairs(m.values), value_stride_);
+    tile.value_pairs = {as_pairs(m.values), value_stride_};
   }
 
   void attend_tile(const block& b, const key_tile& tile, const memory& m) const noexcept {
     const tile_edges edges = b.visible.edges(tile.first, tile.count);
-    multiply_keys(tile.keys, q_.head_dim, b.memory_of.queries, m.scores, query_stride_, b.padded_queries(), edges);
+    multiply_scores(b, tile, m, edges);
     if (options_.softcap > 0) cap(b, m.scores, edges);
     add_encoding(b, tile, m, edges);
     softmax_of(b).absorb(m.scores, query_stride_, b.padded_queries(), edges);
-    add_values(m.scores, query_stride_, tile.values, sizes_t::padded(values_.head_dim), b.memory_of.factor,
-               b.memory_of.output, value_stride_, edges);
+    add_weighted_values(b, tile, m, edges);
     if (tile.values_not_finite != 0) add_values_not_finite(b, tile, m);
+  }
+
+  void multiply_scores(const block& b, const key_tile& tile, const memory& m, const tile_edges& edges) const noexcept {
+    if constexpr (may_pair) {
+      if (sizes_.in_pairs)
+        return multiply_keys(tile.key_pairs, pairs_of(q_.head_dim), as_pairs(b.memory_of.queries), scale_, m.scores,
+                             query_stride_, b.padded_queries(), edges);
+    }
+    multiply_keys(tile.keys, q_.head_dim, b.memory_of.queries, T(1), m.scores, query_stride_, b.padded_queries(),
+                  edges);
+  }
+
+  void add_weighted_values(const block& b, const key_tile& tile, const memory& m,
+                           const tile_edges& edges) const noexcept {
+    const index_t columns = sizes_t::padded(values_.head_dim);
+    if constexpr (may_pair) {
+      if (sizes_.in_pairs) {
+        pair_weights(m.scores, query_stride_, tile.count, b.padded_queries(), as_pairs(m.weight_pairs));
+        return add_values(as_pairs(m.weight_pairs), query_stride_, tile.value_pairs, columns, b.memory_of.factor,
+                          b.memory_of.output, value_stride_, edges);
+      }
+    }
+    add_values(m.scores, query_stride_, tile.values, columns, b.memory_of.factor, b.memory_of.output, value_stride_,
+               edges);
   }
 
   void cap(const block& b, T* scores, const tile_edges& edges) const noexcept {

@@ -22,9 +22,9 @@ struct tile_rows {
 
 namespace block_products {
 
-template <int N, class T>
-[[gnu::always_inline]] inline void score_columns(index_t first, const tile_rows<T>& keys, index_t head_dim,
-                                                 const T* queries, T* scores, index_t stride,
+template <int N, class P, class T>
+[[gnu::always_inline]] inline void score_columns(index_t first, const tile_rows<P>& keys, index_t depth,
+                                                 const P* queries, T scale, T* scores, index_t stride,
                                                  const tile_edges& edges) noexcept {
   using vector = kernels::vector<T>;
   constexpr index_t lanes = kernels::lanes<T>;
@@ -33,46 +33,53 @@ template <int N, class T>
       seen.first, seen.end, [&]<int M>(index_t k) __attribute__((always_inline)) {
         T* to = scores + k * stride + first;
         multiply_block<M, N>(
-            keys.data + k * keys.stride, keys.stride, index_t{1}, queries + first, stride, head_dim,
+            keys.data + k * keys.stride, keys.stride, index_t{1}, queries + first, stride, depth,
             [](int, int) __attribute__((always_inline)) { return vector{}; },
-            [&](int m, int n, vector sum)
-                __attribute__((always_inline)) { kernels::store(to + m * stride + n * lanes, sum); });
+            [&](int m, int n, vector sum) __attribute__((always_inline)) {
+              if constexpr (!std::is_same_v<P, T>) sum *= scale;
+              kernels::store(to + m * stride + n * lanes, sum);
+            });
       });
 }
 
 }  // namespace block_products
 
-/// scores[k][q] = sum over d of keys[k][d] * queries[d][q], of the pairs that count and some beside them.
-template <class T>
-[[gnu::noinline]] void multiply_keys(const tile_rows<T>& keys, index_t head_dim, const T* queries, T* scores,
+// P is T, or pairs of something narrower, whose products are added up in T. Numbers in T are scaled before, as queries;
+// pairs after, as scores, and so are exact.
+
+/// scores[k][q] = scale * sum over d < depth of keys[k][d] * queries[d][q], of what edges let through and some beside it.
+template <class P, class T>
+[[gnu::noinline]] void multiply_keys(const tile_rows<P>& keys, index_t depth, const P* queries, T scale, T* scores,
                                      index_t stride, index_t padded_queries, const tile_edges& edges) noexcept {
   constexpr index_t lanes = kernels::lanes<T>;
   index_t q = 0;
   if (edges.whole) {
     for (; q + block_vectors * lanes <= padded_queries; q += block_vectors * lanes)
-      block_products::score_columns<block_vectors>(q, keys, head_dim, queries, scores, stride, edges);
+      block_products::score_columns<block_vectors>(q, keys, depth, queries, scale, scores, stride, edges);
   }
   // On an edge the narrowest blocks leave most of what is masked away.
   for (; q < padded_queries; q += lanes)
-    block_products::score_columns<1>(q, keys, head_dim, queries, scores, stride, edges);
+    block_products::score_columns<1>(q, keys, depth, queries, scale, scores, stride, edges);
 }
 
-/// output[q][c] = factors[q] * output[q][c] + sum over k of weights[k][q] * values[k][c]
-template <class T>
-[[gnu::noinline]] void add_values(const T* weights, index_t stride, const tile_rows<T>& values, index_t padded_columns,
+/// output[q][c] = factors[q] * output[q][c] + sum over k of weights[k][q] * values[k][c]; a row of pairs holds two keys.
+template <class P, class T>
+[[gnu::noinline]] void add_values(const P* weights, index_t stride, const tile_rows<P>& values, index_t padded_columns,
                                   const T* factors, T* output, index_t output_stride,
                                   const tile_edges& edges) noexcept {
   using vector = kernels::vector<T>;
   constexpr index_t lanes = kernels::lanes<T>;
+  constexpr index_t keys_a_row = std::is_same_v<P, T> ? 1 : 2;
   for_column_groups<T>(
       padded_columns, [&]<int N>(index_t c) __attribute__((always_inline)) {
         for_row_groups<block_rows(N)>(
             0, edges.num_queries, [&]<int M>(index_t q) __attribute__((always_inline)) {
               const auto seen = edges.keys_of(q, q + M);
+              const index_t first = seen.first / keys_a_row, end = (seen.end + keys_a_row - 1) / keys_a_row;
               T* to = output + q * output_stride + c;
               multiply_block<M, N>(
-                  weights + seen.first * stride + q, std::integral_constant<index_t, 1>{}, stride,
-                  values.data + seen.first * values.stride + c, values.stride, seen.end - seen.first,
+                  weights + first * stride + q, std::integral_constant<index_t, 1>{}, stride,
+                  values.data + first * values.stride + c, values.stride, end - first,
                   [&](int m, int n) __attribute__((always_inline)) {
                     return kernels::load<vector>(to + m * output_stride + n * lanes) * factors[q + m];
                   },

@@ -17,15 +17,29 @@ inline constexpr int block_vectors = 2;
 constexpr int block_rows(int vectors) { return vectors == 2 ? 6 : 8; }
 #endif
 
+/// How elements of a block are multiplied: by one that every lane takes, and onto a sum.
+template <class T>
+struct block_arithmetic {
+  using vector = kernels::vector<T>;
+
+  [[gnu::always_inline]] static vector broadcast(const T* a) noexcept {
+    return *a - vector{};  // minus zero costs nothing; plus zero must turn -0 into +0
+  }
+  [[gnu::always_inline]] static vector multiply_add(vector sum, vector factor, vector row) noexcept {
+    return sum + factor * row;
+  }
+};
+
 /// sum[m][n] = start(m, n) + sum over k < depth of a[m * a_row + k * a_step] * b[k * b_step + n * lanes]; then
 /// finish(m, n, sum[m][n]). Strides that are constants become displacements.
 template <int M, int N, class T, class RowStride, class Step, class Stride, class Start, class Finish>
 [[gnu::always_inline]] inline void multiply_block(const T* __restrict a, RowStride a_row, Step a_step,
                                                   const T* __restrict b, Stride b_step, index_t depth, Start start,
                                                   Finish finish) noexcept {
-  using vector = kernels::vector<T>;
+  using arithmetic = block_arithmetic<T>;
+  using vector = typename arithmetic::vector;
   constexpr index_t lanes = kernels::lanes<T>;
-  vector sum[M][N];
+  decltype(start(0, 0)) sum[M][N];
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 8
@@ -38,9 +52,9 @@ template <int M, int N, class T, class RowStride, class Step, class Stride, clas
     for (int n = 0; n < N; ++n) row[n] = kernels::load<vector>(b + n * lanes);
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
-      const vector factor = a[m * a_row] - vector{};  // minus zero costs nothing; plus zero must turn -0 into +0
+      const vector factor = arithmetic::broadcast(a + m * a_row);
 #pragma GCC unroll 8
-      for (int n = 0; n < N; ++n) sum[m][n] += factor * row[n];
+      for (int n = 0; n < N; ++n) sum[m][n] = arithmetic::multiply_add(sum[m][n], factor, row[n]);
     }
     a += a_step;
     b += b_step;
