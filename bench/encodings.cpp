@@ -1,0 +1,174 @@
+// What does an encoding add to attention?
+//
+// `of_none`: the same attention without any encoding, beside it, over attention with it. Prefill is causal, 2048 tokens
+// of one head of 128; decoding is one token of 32 heads on 8 over 4096 keys. Encodings that act before attention are
+// timed as one layer pays for them: on the queries and keys of all heads, or on the embeddings, and then attention.
+#include "attention_call.hpp"
+#include "beside.hpp"
+
+#include <posenc/posenc.hpp>
+
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <numeric>
+#include <string>
+#include <vector>
+
+namespace posenc_bench {
+namespace {
+
+using namespace posenc;
+
+constexpr index_t num_heads = 32, num_kv_heads = 8, head_dim = 128, dim = num_heads * head_dim;
+constexpr index_t num_tokens = 2048, num_cached = 4096, longest = num_cached;
+
+std::vector<float> numbers(index_t count) {
+  const pages<float> some(count);
+  std::vector<float> out(some.data(), some.data() + count);
+  for (float& x : out) x *= 0.05F;
+  return out;
+}
+std::vector<float> rates() {
+  std::vector<float> positive = numbers(num_heads);
+  for (float& x : positive) x = 0.01F + std::abs(x);
+  return positive;
+}
+
+template <class E>
+void prefill(benchmark::State& state, const E& encoding, const attend_options<float>& options) {
+  attention_call<float> none({}), with({});
+  const double flops = none.flops(options.band);
+  beside(state, work{flops, [&] { with(encoding, options); }}, "none",
+         work{flops, [&] { none(no_encoding{}, {.band = options.band}); }});
+}
+
+template <class E>
+void decode(benchmark::State& state, const E& encoding, const attend_options<float>& options) {
+  const attention_sizes one_token{1, num_cached, head_dim, num_heads, num_kv_heads, true};
+  attention_call<float> none(one_token), with(one_token);
+  beside(state, work{none.flops(), [&] { with(encoding, options); }}, "none",
+         work{none.flops(), [&] { none(no_encoding{}, {}); }});
+}
+
+/// Prefill and decoding of one encoding, held for as long as the benchmarks live.
+template <class E>
+void compare(const std::string& name, E encoding, const attend_options<float>& options = {.band = causal()}) {
+  const auto held = std::make_shared<const E>(std::move(encoding));
+  benchmark::RegisterBenchmark(("prefill/" + name).c_str(), [=](benchmark::State& s) {
+    prefill(s, *held, options);
+  })->UseManualTime();
+  benchmark::RegisterBenchmark(("decode/" + name).c_str(), [=](benchmark::State& s) {
+    decode(s, *held, options);
+  })->UseManualTime();
+}
+
+// ---- On scores ----
+
+/// KERPLE as a person writes it, with a logarithm for every distance.
+struct logarithm {
+  float rate;
+  float bias(index_t, position_t distance) const noexcept {
+    return -rate * std::log1p(0.5F * static_cast<float>(std::abs(distance)));
+  }
+};
+
+void compare_biases() {
+  constexpr index_t width = 32;
+  const std::vector<float> of_heads = rates();
+  compare("alibi", alibi<float>(num_heads));
+  compare("two_sided_alibi", two_sided_alibi<float>(of_heads, of_heads));
+  compare("falcon_alibi", falcon_alibi<float>({.num_heads = num_heads, .scale = 0.088}));
+  compare("t5_bias", t5_bias<float>(numbers(32 * num_heads)));
+  compare("kerple", kerple<float>(kerple_kernel::log, of_heads, of_heads));
+  compare("own_formula", logarithm{0.5F});
+  compare("sandwich", sandwich({.num_heads = num_heads}));
+  compare("mlp_bias", mlp_bias<float>(numbers(2 * width + width * (width + 1) + num_heads * (width + 1)),
+                                      {.num_heads = num_heads, .mlp_width = width}));
+  compare("tabulated_bias", tabulated_bias<float>(numbers(num_heads * (2 * longest - 1)), num_heads, longest - 1));
+  static const any_encoding<float> chosen(alibi<float>{num_heads});
+  compare("any_encoding", scores_of(chosen));
+  const std::vector<float> w1 = numbers(width), w2 = numbers(num_heads * width);
+  compare("fire", fire<float>({.num_heads = num_heads, .w1 = w1, .b1 = w1, .w2 = w2, .b2 = of_heads}));
+  static const std::vector<float> sums = numbers(num_heads * longest);
+  compare("forgetting", forgetting<float>(sums.data(), {.num_heads = num_heads, .num_tokens = longest}));
+}
+
+void compare_content() {
+  compare("shaw", shaw<float>(numbers(129 * head_dim), {.left_max = 64, .right_max = 64, .head_dim = head_dim}));
+  const std::vector<float> vectors = numbers(num_heads * head_dim);
+  compare("transformer_xl", transformer_xl<float>(vectors, vectors, numbers(num_heads * 513 * head_dim), num_heads,
+                                                  {.first = 0, .last = 512, .clamp = true}));
+  const std::vector<float> buckets = numbers(num_heads * 512 * head_dim);
+  compare("deberta", deberta<float>({.num_heads = num_heads, .head_dim = head_dim, .pos_keys = buckets}));
+  compare("cope", cope<float>(numbers(64 * head_dim), head_dim));
+}
+
+// Foreign rows of a bias for each query, and what is no encoding at all.
+void compare_others() {
+  static const std::vector<float> matrix = numbers(num_tokens * num_tokens);
+  const dense_bias<float> dense(matrix.data(), {.num_queries = num_tokens, .num_keys = num_tokens});
+  benchmark::RegisterBenchmark("prefill/dense_bias", [=](benchmark::State& s) {
+    prefill(s, dense, {.band = causal()});
+  })->UseManualTime();
+  compare("sliding_window", no_encoding{}, {.band = sliding_window(512)});
+  compare("softcap", no_encoding{}, {.band = causal(), .softcap = 30});
+}
+
+// ---- On queries, keys and embeddings: one layer of 32 heads on 8, 512 tokens ----
+
+template <class Apply>
+void before_attention(const std::string& name, Apply apply) {
+  benchmark::RegisterBenchmark(("layer/" + name).c_str(), [=](benchmark::State& state) {
+    const attention_sizes layer{512, 512, head_dim, num_heads, num_kv_heads, true};
+    attention_call<float> none(layer), with(layer);
+    const double flops = none.flops(causal());
+    beside(state,
+           work{flops,
+                [&] {
+                  apply(with);
+                  with(no_encoding{}, {.band = causal()});
+                }},
+           "none", work{flops, [&] { none(no_encoding{}, {.band = causal()}); }});
+  })->UseManualTime();
+}
+
+template <class E>
+void compare_rotation(const std::string& name, E encoding) {
+  const auto held = std::make_shared<const E>(std::move(encoding));
+  before_attention(name, [=](attention_call<float>& call) {
+    apply_to_queries(*held, call.queries(), positions(0, call.of.num_queries));
+    apply_to_keys(*held, call.keys(), positions(0, call.of.num_keys));
+  });
+}
+
+template <class E>
+void compare_embedding(const std::string& name, E encoding) {
+  const auto held = std::make_shared<const E>(std::move(encoding));
+  before_attention(name, [=](attention_call<float>& call) {
+    add_to(*held, token_view<float>(call.q.data(), call.of.num_queries, dim), positions(0, call.of.num_queries));
+  });
+}
+
+void compare_before_attention() {
+  const auto list = default_frequencies({.head_dim = head_dim});
+  compare_rotation("rope", rope(pairing::half, list));
+  compare_rotation("xpos", xpos(rope(pairing::half, list), {}));
+  compare_rotation("fope", fope<float>(list, numbers(2 * list.size() * list.size()), {.rotary_dim = head_dim}));
+  compare_rotation("llama4_temperature", llama4_temperature(llama4_temperature_params{}));
+  compare_rotation("log_n_scaling", log_n_scaling(256));
+  compare_embedding("sinusoidal", sinusoidal({.dim = dim}));
+  compare_embedding("scaled_sinusoidal", scaled_sinusoidal<float>({.dim = dim}));
+  compare_embedding("learned", learned<float>(numbers(512 * dim), dim));
+}
+
+const bool registered = [] {
+  compare_biases();
+  compare_content();
+  compare_others();
+  compare_before_attention();
+  return true;
+}();
+
+}  // namespace
+}  // namespace posenc_bench
