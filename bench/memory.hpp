@@ -31,6 +31,7 @@ class pages {
   pages& operator=(const pages&) = delete;
 
   std::size_t size() const { return size_; }
+  posenc::index_t count() const { return static_cast<posenc::index_t>(size_); }
   double bytes() const { return static_cast<double>(size_ * sizeof(S)); }
   S* data() const { return data_; }
 
