@@ -43,10 +43,11 @@ class batch {
     }
     warms_up_ = seconds < 10e-3;
   }
+  /// Runs it once more; returns how long that took.
   double operator()() {
     if (warms_up_) run_();
     all_.push_back(seconds_of(run_, times_));
-    return all_.back();
+    return all_.back() * times_;
   }
   double least() const { return *std::min_element(all_.begin(), all_.end()); }
   double median() const {

@@ -3,10 +3,15 @@
 #include "limits.hpp"
 #include "memory.hpp"
 
+#include <posenc/encodings/learned.hpp>
 #include <posenc/encodings/rope.hpp>
+#include <posenc/encodings/rope_cache.hpp>
 #include <posenc/encodings/rope_to.hpp>
+#include <posenc/encodings/sinusoidal.hpp>
+#include <posenc/quantized_view.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace posenc_bench {
@@ -73,21 +78,77 @@ BENCHMARK_TEMPLATE(rotate_by_positions, float, pairing::half)->Apply(sizes);
 BENCHMARK_TEMPLATE(rotate_by_positions, float, pairing::interleaved)->Apply(sizes);
 BENCHMARK_TEMPLATE(rotate_by_positions, bf16, pairing::half)->Apply(sizes);
 
-// Keys on their way into a cache: rotated and stored in one pass, beside a copy of the bytes read and written.
-template <element S>
-void rotate_into_cache(benchmark::State& state) {
-  const tokens<float> x(state.range(0), state.range(1));
-  const pages<S> cache(static_cast<index_t>(x.memory.size()));
-  const head_view<S> stored(cache.data(), x.num_tokens(), x.num_heads, head_dim);
-  const rope rotary = llama(pairing::half);
-  const positions at(1000, x.num_tokens());
-  const double bytes = x.memory.bytes() + cache.bytes();
+// What a step of decoding pays in each layer but the first: one token, keys behind the queries in one memory.
+template <element S, pairing Pairs>
+void rotate_one_token(benchmark::State& state) {
+  constexpr index_t num_heads = 32, num_kv_heads = 8;
+  const pages<S> x((num_heads + num_kv_heads) * head_dim);
+  const pages<float> cos(head_dim / 2), sin(head_dim / 2);
+  const cos_sin_rows<float> rows(cos.data(), sin.data(), 1, head_dim / 2);
+  fill_cos_sin(llama(Pairs), positions(1000, 1), rows);
+  const head_view<S> q(x.data(), 1, num_heads, head_dim), k(x.data() + num_heads * head_dim, 1, num_kv_heads, head_dim);
+  auto* floats = reinterpret_cast<float*>(x.data());
+  const auto count = static_cast<std::size_t>(x.bytes()) / sizeof(float);
+  beside(state, work{2 * x.bytes(), [&] { rotate(unchecked, rows, Pairs, q, k); }}, "scale",
+         work{2 * x.bytes(), [=] { scale(floats, count); }});
+}
+BENCHMARK_TEMPLATE(rotate_one_token, float, pairing::half)->UseManualTime();
+BENCHMARK_TEMPLATE(rotate_one_token, float, pairing::interleaved)->UseManualTime();
+BENCHMARK_TEMPLATE(rotate_one_token, f16, pairing::half)->UseManualTime();
+BENCHMARK_TEMPLATE(rotate_one_token, bf16, pairing::half)->UseManualTime();
+
+// Keys on their way into a cache: rotated and stored in one pass, beside a copy of as many bytes read and written.
+template <class Store>
+void beside_copying(benchmark::State& state, double bytes, Store store) {
   const pages<float> from(static_cast<index_t>(bytes) / 8), to(static_cast<index_t>(bytes) / 8);
-  beside(state, work{bytes, [&] { rotate_to(unchecked, rotary, x.view(), stored, at); }}, "memcpy",
+  beside(state, work{bytes, store}, "memcpy",
          work{bytes, [&] { copy(from.data(), to.data(), from.size() * sizeof(float)); }});
 }
-BENCHMARK_TEMPLATE(rotate_into_cache, float)->Apply(sizes);
-BENCHMARK_TEMPLATE(rotate_into_cache, bf16)->Apply(sizes);
+template <element S>
+void rotate_into_cache(benchmark::State& state) {
+  const tokens<float> x(state.range(0), 8);
+  const pages<S> cache(x.memory.count());
+  const head_view<S> stored(cache.data(), x.num_tokens(), x.num_heads, head_dim);
+  fill_cos_sin(llama(pairing::half), positions(1000, x.num_tokens()), x.rows());
+  beside_copying(state, x.memory.bytes() + cache.bytes(),
+                 [&] { rotate_to(unchecked, x.rows(), pairing::half, x.view(), stored); });
+}
+void rotate_into_int8_cache(benchmark::State& state) {
+  const tokens<float> x(state.range(0), 8);
+  const pages<std::int8_t> cache(x.memory.count());
+  const pages<float> scales(x.memory.count() / head_dim);
+  const quantized_view<std::int8_t> stored(cache.data(), scales.data(), x.num_tokens(), x.num_heads, head_dim);
+  fill_cos_sin(llama(pairing::half), positions(1000, x.num_tokens()), x.rows());
+  beside_copying(state, x.memory.bytes() + cache.bytes() + scales.bytes(),
+                 [&] { rotate_to(unchecked, x.rows(), pairing::half, x.view(), stored); });
+}
+void cache_levels(benchmark::internal::Benchmark* row) {
+  row->ArgName("bytes")->Arg(1 << 14)->Arg(1 << 18)->Arg(1 << 22)->Arg(1 << 28)->UseManualTime();
+}
+BENCHMARK_TEMPLATE(rotate_into_cache, float)->Apply(cache_levels);
+BENCHMARK_TEMPLATE(rotate_into_cache, bf16)->Apply(cache_levels);
+BENCHMARK(rotate_into_int8_cache)->Apply(cache_levels);
+
+// ---- The other encodings that are one pass: x += rows ----
+
+template <class E>
+void beside_adding(benchmark::State& state, const E& encoding, index_t dim) {
+  const index_t num_tokens = state.range(0) / (dim * static_cast<index_t>(sizeof(float)));
+  const pages<float> x(num_tokens * dim), y(num_tokens * dim);
+  const token_view<float> view(x.data(), num_tokens, dim);
+  const positions at(0, num_tokens);
+  const double bytes = 3 * x.bytes();
+  beside(state, work{bytes, [&] { add_to(unchecked, encoding, view, at); }}, "add",
+         work{bytes, [&] { add(x.data(), y.data(), x.size()); }});
+}
+void add_learned_rows(benchmark::State& state) {
+  constexpr index_t dim = 768;
+  const std::vector<float> rows(static_cast<std::size_t>(state.range(0)) / sizeof(float), 1e-3F);
+  beside_adding(state, learned_view<float>(token_view<const float>(rows.data(), std::ssize(rows) / dim, dim)), dim);
+}
+void add_sinusoids(benchmark::State& state) { beside_adding(state, sinusoidal({.dim = 768}), 768); }
+BENCHMARK(add_learned_rows)->ArgName("bytes")->Arg(768 << 8)->Arg(768 << 13)->Arg(768 << 17)->UseManualTime();
+BENCHMARK(add_sinusoids)->ArgName("bytes")->Arg(768 << 8)->Arg(768 << 13)->UseManualTime();
 
 }  // namespace
 }  // namespace posenc_bench
