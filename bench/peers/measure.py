@@ -2,7 +2,8 @@
 """posenc beside the libraries that people use instead, in one process: same data, same threads, same rounds, and the
 machine's limits between them. What a library computes is compared with float64 before it is timed.
 
-    bench/peers/setup.sh                                                     once: the libraries, into build/peers
+    cmake --workflow --preset bench                                          once: posenc as a shared library
+    bench/peers/setup.sh                                                     once: the others, into build/peers
     taskset -c 1 build/peers/bin/python bench/peers/measure.py               all questions, one thread
     taskset -c 1 build/peers/bin/python bench/peers/measure.py --question rotate,decode --out peers.json
 
@@ -29,7 +30,7 @@ def parse():
     parser.add_argument("--rounds", type=int, default=0, help="0: each question's own number")
     parser.add_argument("--longest", type=int, default=2048, help="longest sequence of attention")
     parser.add_argument("--compile", action="store_true", help="also torch.compile and FlexAttention (minutes)")
-    parser.add_argument("--lib", default=str(ROOT / "build/test/bench/peers/libposenc_candidate.so"))
+    parser.add_argument("--lib", default=str(ROOT / "build/bench/bench/peers/libposenc_candidate.so"))
     parser.add_argument("--out", default="")
     return parser.parse_args()
 
