@@ -19,7 +19,10 @@ struct owned_rows {
   index_t num_rows, num_pairs;
   std::vector<C> memory = std::vector<C>(static_cast<std::size_t>(num_rows * (2 * num_pairs + 1)), C(7.0F));
 
-  cos_sin_rows<C> view() { return {memory.data(), memory.data() + num_pairs, num_rows, num_pairs, 2 * num_pairs + 1}; }
+  cos_sin_rows<C> view() {
+    C* const sines = memory.empty() ? nullptr : memory.data() + num_pairs;
+    return {memory.data(), sines, num_rows, num_pairs, 2 * num_pairs + 1};
+  }
 };
 
 rope seventy_pairs(pairing pairs, index_t first_column = 0) {  // more than a block of angles

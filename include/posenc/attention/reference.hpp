@@ -45,7 +45,8 @@ row_matrix<double> head_matrix(head_view<S> x, index_t head) {
 }
 
 inline auto head_of(std::vector<double>& values, index_t num_tokens, index_t num_heads, index_t dim, index_t head) {
-  return Eigen::Map<row_matrix<double>, 0, Eigen::OuterStride<>>(values.data() + head * dim, num_tokens, dim,
+  double* const first = values.empty() ? nullptr : values.data() + head * dim;
+  return Eigen::Map<row_matrix<double>, 0, Eigen::OuterStride<>>(first, num_tokens, dim,
                                                                  Eigen::OuterStride<>(num_heads * dim));
 }
 
