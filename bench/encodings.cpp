@@ -51,13 +51,20 @@ void decode(benchmark::State& state, const E& encoding, const attend_options<flo
          work{none.flops(), [&] { none(no_encoding{}, {}); }});
 }
 
-/// Prefill and decoding of one encoding, held for as long as the benchmarks live.
+/// An encoding is held for as long as the benchmarks live.
 template <class E>
-void compare(const std::string& name, E encoding, const attend_options<float>& options = {.band = causal()}) {
+void compare_prefill(const std::string& name, E encoding, const attend_options<float>& options) {
   const auto held = std::make_shared<const E>(std::move(encoding));
   benchmark::RegisterBenchmark(("prefill/" + name).c_str(), [=](benchmark::State& s) {
     prefill(s, *held, options);
   })->UseManualTime();
+}
+
+/// Prefill and decoding.
+template <class E>
+void compare(const std::string& name, E encoding, const attend_options<float>& options = {.band = causal()}) {
+  compare_prefill(name, encoding, options);
+  const auto held = std::make_shared<const E>(std::move(encoding));
   benchmark::RegisterBenchmark(("decode/" + name).c_str(), [=](benchmark::State& s) {
     decode(s, *held, options);
   })->UseManualTime();
@@ -107,20 +114,27 @@ void compare_content() {
 // Foreign rows of a bias for each query, and what is no encoding at all.
 void compare_others() {
   static const std::vector<float> matrix = numbers(num_tokens * num_tokens);
-  const dense_bias<float> dense(matrix.data(), {.num_queries = num_tokens, .num_keys = num_tokens});
-  benchmark::RegisterBenchmark("prefill/dense_bias", [=](benchmark::State& s) {
-    prefill(s, dense, {.band = causal()});
-  })->UseManualTime();
+  compare_prefill("dense_bias", dense_bias<float>(matrix.data(), {.num_queries = num_tokens, .num_keys = num_tokens}),
+                  {.band = causal()});
   compare("sliding_window", no_encoding{}, {.band = sliding_window(512)});
   compare("softcap", no_encoding{}, {.band = causal(), .softcap = 30});
+}
+
+/// All patches of one window of 32 x 64, which see each other.
+void compare_windows() {
+  constexpr index_t width = 512;
+  const patch_window window{.height = 32, .width = 64};
+  compare_prefill("window_bias", window_bias<float>(numbers(window.num_offsets()), window), {});
+  const std::vector<float> w1 = numbers(2 * width), b1 = numbers(width), w2 = numbers(width);
+  compare_prefill("swin_v2_bias", swin_v2_bias<float>({window, 1, width, w1, b1, w2}), {});
 }
 
 // ---- On queries, keys and embeddings: one layer of 32 heads on 8, 512 tokens ----
 
 template <class Apply>
-void before_attention(const std::string& name, Apply apply) {
+void before_attention(const std::string& name, Apply apply, index_t kv_heads = num_kv_heads) {
   benchmark::RegisterBenchmark(("layer/" + name).c_str(), [=](benchmark::State& state) {
-    const attention_sizes layer{512, 512, head_dim, num_heads, num_kv_heads, true};
+    const attention_sizes layer{512, 512, head_dim, num_heads, kv_heads, true};
     attention_call<float> none(layer), with(layer);
     const double flops = none.flops(causal());
     beside(state,
@@ -133,20 +147,24 @@ void before_attention(const std::string& name, Apply apply) {
   })->UseManualTime();
 }
 
+const positions line(0, 512);
+
 template <class E>
-void compare_rotation(const std::string& name, E encoding) {
+void compare_rotation(const std::string& name, E encoding, const positions& at = line,
+                      index_t kv_heads = num_kv_heads) {
   const auto held = std::make_shared<const E>(std::move(encoding));
-  before_attention(name, [=](attention_call<float>& call) {
-    apply_to_queries(*held, call.queries(), positions(0, call.of.num_queries));
-    apply_to_keys(*held, call.keys(), positions(0, call.of.num_keys));
-  });
+  const auto apply = [=](attention_call<float>& call) {
+    apply_to_queries(*held, call.queries(), at);
+    apply_to_keys(*held, call.keys(), at);
+  };
+  before_attention(name, apply, kv_heads);
 }
 
 template <class E>
-void compare_embedding(const std::string& name, E encoding) {
+void compare_embedding(const std::string& name, E encoding, const positions& at = line) {
   const auto held = std::make_shared<const E>(std::move(encoding));
   before_attention(name, [=](attention_call<float>& call) {
-    add_to(*held, token_view<float>(call.q.data(), call.of.num_queries, dim), positions(0, call.of.num_queries));
+    add_to(*held, token_view<float>(call.q.data(), call.of.num_queries, dim), at);
   });
 }
 
@@ -162,8 +180,24 @@ void compare_before_attention() {
   compare_embedding("learned", learned<float>(numbers(512 * dim), dim));
 }
 
+void compare_on_a_grid() {
+  static const std::vector<position_t> ids = grid_positions({.sizes = {16, 32}});
+  const positions grid(ids, 2);
+  compare_rotation("rope_pixtral", rope(pairing::half, pixtral_frequencies(10000, head_dim)), grid);
+  compare_rotation(
+      "mixed_rope",
+      mixed_rope<float>(pairing::interleaved, numbers(2 * num_heads * head_dim / 2), {.num_heads = num_heads}), grid,
+      num_heads);
+  compare_rotation("liere", liere<float>(numbers(2 * 4 * 32 * 31 / 2), {.num_blocks = 4, .block_dim = 32}), grid);
+  compare_embedding("sinusoidal_grid", sinusoidal_grid({.dim = dim}), grid);
+  compare_embedding("learned_grid", learned_grid<float>(numbers((16 + 32) * dim), {.sizes = {16, 32}, .dim = dim}),
+                    grid);
+}
+
 const bool registered = [] {
   compare_biases();
+  compare_windows();
+  compare_on_a_grid();
   compare_content();
   compare_others();
   compare_before_attention();

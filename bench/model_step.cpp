@@ -2,7 +2,7 @@
 //
 // One layer of Llama-3.1-8B: 4096 columns, 32 heads of 128 on 8, 14336 hidden columns. Its matrices are stood for by
 // their limit: reading them once (bf16) when one token is decoded, multiply-adds at the peak when many are read, so that
-// position's share is an upper figure. `of_layer`: rotating q and k, and the keys into the cache, over the whole.
+// position's share is an upper figure. `percent_position`: rotating q and k, and the keys into the cache.
 #include "attention_call.hpp"
 #include "beside.hpp"
 
@@ -66,7 +66,7 @@ void model_step(benchmark::State& state) {
     state.SetIterationTime(matrices + attention + seconds);
   }
   const double all = position + attention + matrices;
-  state.counters["of_layer"] = position / all;
+  state.counters["percent_position"] = 100 * position / all;
   state.counters["us_position"] = position * 1e6;
   state.counters["us_attention"] = attention * 1e6;
   state.counters["us_matrices"] = matrices * 1e6;

@@ -3,6 +3,7 @@
 
 #include "catch.hpp"
 #include "random_values.hpp"
+#include "ulp.hpp"
 
 #include <cmath>
 #include <numbers>
@@ -164,4 +165,26 @@ TEST_CASE("rope: no tokens need no rows", "[rope]") {
   rotate(rows.view(), pairing::interleaved, head_view<float>(nullptr, 0, 2, 140));
   rotate(rows.view(), pairing::interleaved, head_view<float>(nullptr, 0, 2, 140), positions(0, 0));
   SUCCEED("nothing was read");
+}
+
+TEST_CASE("rope: the rows of a range are those of its positions listed, to a last place", "[rope]") {
+  const rope rotary(pairing::half, seventy_pairs(pairing::half).inv_freq(), {.sign = rotation_sign::negative});
+  const positions range(-7, 300);
+  std::vector<position_t> ids;
+  for (index_t t = 0; t < range.size(); ++t) ids.push_back(range[t]);
+  owned_rows<float> of_range{300, 70}, of_list{300, 70};
+  fill_cos_sin(rotary, range, of_range.view());
+  fill_cos_sin(rotary, ids, of_list.view());
+  index_t num_different = 0;
+  for (std::size_t i = 0; i < of_list.memory.size(); ++i) {
+    CHECK(ulp_distance(of_range.memory[i], of_list.memory[i]) <= 1);
+    num_different += of_range.memory[i] != of_list.memory[i];
+  }
+  CHECK(num_different < 20);         // of 42000
+  CHECK(of_range.memory[140] == 7);  // the gap
+
+  const rope compatible(pairing::half, rotary.inv_freq().with_float32_angles());
+  fill_cos_sin(compatible, range, of_range.view());
+  fill_cos_sin(compatible, ids, of_list.view());
+  CHECK(of_range.memory == of_list.memory);
 }

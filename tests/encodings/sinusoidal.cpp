@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 using namespace posenc;
@@ -212,6 +214,28 @@ TEST_CASE("sinusoidal: real positions are timesteps, and agree with whole ones",
   const auto half = rows<double>(timesteps, std::vector<double>{0.5});
   CHECK(ulp_distance(half[0], 0.87758256189037271612) <= 1);  // cos(1/2)
   CHECK(ulp_distance(half[8], 0.47942553860420300027) <= 1);  // sin(1/2)
+}
+
+TEMPLATE_TEST_CASE("sinusoidal: the table of a range is that of its positions listed, to a last place", "[sinusoidal]",
+                   float, double, bf16) {
+  std::vector<position_t> ids(200);
+  std::iota(ids.begin(), ids.end(), -9);
+  for (const sinusoidal_params& params :
+       {sinusoidal_params{.dim = 130}, sinusoidal_params{.dim = 7, .offset = 2, .padding_idx = 5},
+        sinusoidal_params{.dim = 9, .layout = sinusoid::half, .amplitude = 0.5},
+        sinusoidal_params{.dim = 9, .layout = sinusoid::half, .odd = odd_column::one_more, .cos_first = true}}) {
+    const sinusoidal encoding(params);
+    const auto of_range = rows<TestType>(encoding, positions(-9, 200));
+    const auto of_list = rows<TestType>(encoding, ids);
+    REQUIRE(of_range.size() == of_list.size());
+    for (std::size_t i = 0; i < of_list.size(); ++i) {
+      CAPTURE(params.dim, i);
+      if constexpr (std::same_as<TestType, bf16>)
+        CHECK(static_cast<float>(of_range[i]) == static_cast<float>(of_list[i]));
+      else
+        CHECK(ulp_distance(of_range[i], of_list[i]) <= (std::same_as<TestType, float> ? 1 : 0));
+    }
+  }
 }
 
 TEST_CASE("sinusoidal: no tokens are nothing to do", "[sinusoidal]") {

@@ -21,7 +21,7 @@ run() {
   while [[ $1 != -- ]]; do compiler+=("$1"); shift; done
   shift
   emulator=("$@")
-  "${compiler[@]}" "${flags[@]}" tests/angles/cos_sin.cpp "$main" -o "$folder/test"
+  "${compiler[@]}" "${flags[@]}" tests/angles/cos_sin.cpp tests/angles/consecutive.cpp "$main" -o "$folder/test"
   "${emulator[@]}" "$folder/test" > "$folder/log" || { cat "$folder/log"; echo "FAILED: $name"; exit 1; }
   printf '%-44s %s\n' "$name" "$(grep -o 'worst error: [0-9.]* ulp' "$folder/log" | sort -u | tr '\n' ';')"
 }

@@ -1,4 +1,5 @@
 // cos_sin in float at every position, against cos_sin in double, and that against power series of 250 bits.
+#include <posenc/angles/consecutive.hpp>
 #include <posenc/angles/cos_sin.hpp>
 
 #include "angles/long_cos_sin.hpp"
@@ -24,17 +25,19 @@ double error_in_ulp(float got, double exact) {
   return std::abs(static_cast<double>(got) - exact) / (std::bit_cast<double>(exponent) * 0x1p-23);
 }
 
-/// The worst error over [first, end).
+/// The worst error over [first, end), of positions each for itself and one after another.
 double worst_error(const frequencies& f, std::int64_t first, std::int64_t end) {
+  detail::consecutive_angles in_a_row(f, 0, 2, end);
   double worst = 0;
   for (std::int64_t p = first; p < end; ++p) {
     const auto position = static_cast<position_t>(p);
-    std::array<float, 2> cos, sin;
+    std::array<float, 4> cos, sin;
     std::array<double, 2> exact_cos, exact_sin;
     cos_sin(f, &position, 0, 2, cos.data(), sin.data());
+    in_a_row.row(position, cos.data() + 2, sin.data() + 2);
     cos_sin(f, &position, 0, 2, exact_cos.data(), exact_sin.data());
-    for (std::size_t i = 0; i < 2; ++i) {
-      worst = std::max({worst, error_in_ulp(cos[i], exact_cos[i]), error_in_ulp(sin[i], exact_sin[i])});
+    for (std::size_t i = 0; i < 4; ++i) {
+      worst = std::max({worst, error_in_ulp(cos[i], exact_cos[i % 2]), error_in_ulp(sin[i], exact_sin[i % 2])});
     }
   }
   return worst;
@@ -42,7 +45,7 @@ double worst_error(const frequencies& f, std::int64_t first, std::int64_t end) {
 
 }  // namespace
 
-TEST_CASE("cos_sin: float is within 0.5001 ulp at every position from 1 on", "[cos_sin]") {
+TEST_CASE("cos_sin and consecutive_angles: float is within 0.5001 ulp at every position from 1 on", "[cos_sin]") {
   // Negative positions differ in a sign.
   const frequencies f = geometric_frequencies(10000, 2, 16);
   const std::int64_t end = std::int64_t{1} << 31;

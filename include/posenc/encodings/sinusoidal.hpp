@@ -1,6 +1,7 @@
 // Sinusoidal positions, added to embeddings: the paper's table, its descendants, diffusion timesteps.
 #pragma once
 
+#include <posenc/angles/consecutive.hpp>
 #include <posenc/angles/cos_sin.hpp>      // cos_sin
 #include <posenc/angles/frequencies.hpp>  // frequencies, geometric_frequencies
 #include <posenc/encode.hpp>              // check_add
@@ -84,7 +85,8 @@ class sinusoidal {
     }
   }
 
-  /// The encoding itself, unadded: one row for each position, the table that other libraries keep.
+  /// The encoding itself, unadded: one row for each position, the table that other libraries keep. A range of positions
+  /// becomes float rows at half the cost of a list, with the same accuracy: see `consecutive_angles`.
   ///
   /// out   [num_tokens, dim]
   /// Errors: those of `check_add`, raised before anything is written.
@@ -92,14 +94,19 @@ class sinusoidal {
   void fill(token_view<S> out, const P& p) const {
     raise_if(posenc::check_add(*this, out, p).in("fill"));
     const auto at = as_positions(p);
-    for (index_t t = 0; t < out.num_tokens; ++t) {
-      S* row = out.token(t);
-      // No run covers the zero column, nor a row of padding.
-      if (columns(params_) < dim() || params_.padding_idx) std::fill_n(row, dim(), narrow<S>(compute_t<S>(0)));
-      each_run<compute_t<S>>(at, t, [row](index_t column, const auto* values, index_t count) {
-        for (index_t i = 0; i < count; ++i) row[column + i] = narrow<S>(values[i]);
-      });
+    // No run covers the zero column, nor a row of padding.
+    if (columns(params_) < dim() || params_.padding_idx) {
+      for (index_t t = 0; t < out.num_tokens; ++t) std::fill_n(out.token(t), dim(), narrow<S>(compute_t<S>(0)));
     }
+    const auto put_into = [](S* row) {
+      return [row](index_t column, const auto* values, index_t count) {
+        for (index_t i = 0; i < count; ++i) row[column + i] = narrow<S>(values[i]);
+      };
+    };
+    if constexpr (std::same_as<compute_t<S>, float> && std::convertible_to<const P&, positions>) {
+      if (at.consecutive()) return each_consecutive_run(at, [&](index_t t) { return put_into(out.token(t)); });
+    }
+    for (index_t t = 0; t < out.num_tokens; ++t) each_run<compute_t<S>>(at, t, put_into(out.token(t)));
   }
 
   problem check_add(const embedding_shape& shape, const positions& p) const noexcept {
@@ -112,7 +119,7 @@ class sinusoidal {
   }
 
  private:
-  static constexpr index_t block = 64;  // pairs at a time, 3 KiB of stack at most
+  static constexpr index_t block = detail::consecutive_angles::max_pairs;  // at a time
 
   // In the half layout a zero column leaves the rest to be the table of an even width.
   static index_t columns(const sinusoidal_params& params) {
@@ -154,17 +161,41 @@ class sinusoidal {
       T sin[block];
       const index_t count = std::min(block, frequencies_.size() - first);
       cos_sin(frequencies_, &position, first, count, cos, sin);
-      if (params_.amplitude != 1) {
-        for (index_t i = 0; i < count; ++i) cos[i] *= static_cast<T>(params_.amplitude);
-        for (index_t i = 0; i < count; ++i) sin[i] *= static_cast<T>(params_.amplitude);
-      }
-      const T* lead = params_.cos_first ? cos : sin;
-      const T* follow = params_.cos_first ? sin : cos;
-      if (params_.layout == sinusoid::interleaved)
-        put_interleaved(first, lead, follow, count, put);
-      else
-        put_halves(first, lead, follow, count, put);
+      put_block(first, cos, sin, count, put);
     }
+  }
+
+  /// The same for all tokens of a range, a block of pairs after the other; `put_of` makes the `put` of a token.
+  template <class PutOf>
+  void each_consecutive_run(const positions& p, PutOf put_of) const noexcept {
+    const auto [least, largest] = p.bounds();
+    const std::int64_t size = std::max(-(least + params_.offset), largest + params_.offset);
+    for (index_t first = 0; first < frequencies_.size(); first += block) {
+      const index_t count = std::min(block, frequencies_.size() - first);
+      detail::consecutive_angles angles(frequencies_, first, count, size);
+      for (index_t t = 0; t < p.size(); ++t) {
+        const position_t position = p[t] + params_.offset;
+        if (position == params_.padding_idx) continue;
+        float cos[block];
+        float sin[block];
+        angles.row(position, cos, sin);
+        put_block(first, cos, sin, count, put_of(t));
+      }
+    }
+  }
+
+  template <real T, class Put>
+  void put_block(index_t first, T* cos, T* sin, index_t count, Put put) const noexcept {
+    if (params_.amplitude != 1) {
+      for (index_t i = 0; i < count; ++i) cos[i] *= static_cast<T>(params_.amplitude);
+      for (index_t i = 0; i < count; ++i) sin[i] *= static_cast<T>(params_.amplitude);
+    }
+    const T* lead = params_.cos_first ? cos : sin;
+    const T* follow = params_.cos_first ? sin : cos;
+    if (params_.layout == sinusoid::interleaved)
+      put_interleaved(first, lead, follow, count, put);
+    else
+      put_halves(first, lead, follow, count, put);
   }
 
   template <real T, class Put>
