@@ -85,8 +85,8 @@ class resampler {
     const double support = (params_.mode == resampling::cubic ? 2 : 1) * width;
     const double centre = (static_cast<double>(row) + 0.5) * step_;
     taps result;
-    result.first = std::max(static_cast<index_t>(centre - support + 0.5), index_t{0});
-    const index_t end = std::min(static_cast<index_t>(centre + support + 0.5), old_size_);
+    result.first = std::max(static_cast<index_t>(std::floor(centre - support + 0.5)), index_t{0});
+    const index_t end = std::min(static_cast<index_t>(std::floor(centre + support + 0.5)), old_size_);
     double sum = 0;
     for (index_t k = result.first; k < end; ++k) {
       result.weights.push_back(kernel((static_cast<double>(k) + 0.5 - centre) / width));

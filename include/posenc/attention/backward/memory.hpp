@@ -59,7 +59,8 @@ struct backward_memory {
 template <class T>
 struct backward_sizes {
   static constexpr index_t lanes = kernels::lanes<T>;
-  static_assert(alignof(position_t) <= alignof(T) && sizeof(position_t) <= sizeof(T));
+  static_assert(alignof(position_t) <= alignof(T));
+  static_assert(sizeof(position_t) <= sizeof(T));
 
   index_t num_keys = 0;
   index_t head_dim = 0;   // padded

@@ -52,7 +52,7 @@ inline constexpr index_t spare_columns = 16;
 inline constexpr index_t max_splits = 32;
 inline constexpr index_t min_keys_a_split = 512;
 /// Bytes that a task may take of the stack when the caller gives no workspace.
-inline constexpr index_t decode_stack_bytes = 64 * 1024;
+inline constexpr index_t decode_stack_bytes = index_t{64} * 1024;
 
 constexpr index_t round_up(index_t value, index_t unit) noexcept { return (value + unit - 1) / unit * unit; }
 
