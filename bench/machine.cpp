@@ -54,7 +54,7 @@ std::string frequency() {
 double clock_rate() {
   constexpr long steps = 4'000'000;
   double best = 1e9;
-  for (int attempt = 0; attempt < 5; ++attempt) {
+  for (int attempt = 0; attempt < 20; ++attempt) {
     const auto start = std::chrono::steady_clock::now();
     long sum = 0;
     for (long i = 0; i < steps; ++i) {

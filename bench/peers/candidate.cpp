@@ -5,6 +5,7 @@
 #include <posenc/attention/attend.hpp>
 #include <posenc/attention/backward.hpp>
 #include <posenc/encodings/alibi.hpp>
+#include <posenc/encodings/learned.hpp>
 #include <posenc/encodings/rope.hpp>
 #include <posenc/encodings/t5_bias.hpp>
 
@@ -92,6 +93,13 @@ void cand_table(float* cos, float* sin, long num_positions, long dim, double bas
   in_shares(num_positions, threads, [&](index_t first, index_t count) {
     const cos_sin_rows<float> rows(cos + first * num_pairs, sin + first * num_pairs, count, num_pairs);
     fill_cos_sin(rotary, positions(static_cast<position_t>(first), count), rows);
+  });
+}
+
+void cand_add_f32(float* x, const float* rows, long tokens, long dim, int threads) {
+  const learned_view<float> table(token_view<const float>(rows, tokens, dim));
+  in_shares(tokens, threads, [&](index_t first, index_t count) {
+    add_to(unchecked, table, token_view<float>(x + first * dim, count, dim), positions(first, count));
   });
 }
 

@@ -15,6 +15,8 @@ void cand_rope_bf16(std::uint16_t* x, const float* cos, const float* sin, long t
 void cand_rope_f16(std::uint16_t* x, const float* cos, const float* sin, long tokens, long heads, long dim,
                    int interleaved, int threads);
 void cand_table(float* cos, float* sin, long positions, long dim, double base, int threads);
+/// x and rows are [tokens, dim]: x += rows.
+void cand_add_f32(float* x, const float* rows, long tokens, long dim, int threads);
 void cand_attention_f32(const float* q, const float* k, const float* v, float* o, long heads, long n, long dim,
                         int causal, const float* slopes, int threads);
 void cand_attention_bf16(const std::uint16_t* q, const std::uint16_t* k, const std::uint16_t* v, std::uint16_t* o,

@@ -9,6 +9,7 @@ POINTER, LONG, INT, DOUBLE = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctype
 ROPE = [POINTER, POINTER, POINTER, LONG, LONG, LONG, INT, INT]
 SIGNATURES = {
     "cand_rope_f32": ROPE, "cand_rope_bf16": ROPE, "cand_rope_f16": ROPE,
+    "cand_add_f32": [POINTER] * 2 + [LONG] * 2 + [INT],
     "cand_table": [POINTER, POINTER, LONG, LONG, DOUBLE, INT],
     "cand_attention_f32": [POINTER] * 4 + [LONG] * 3 + [INT, POINTER, INT],
     "cand_decode_f32": [POINTER] * 4 + [LONG] * 4 + [INT],
@@ -99,6 +100,15 @@ class Posenc:
             out = aligned(np.zeros((2, num_positions, num_pairs), np.float32))
             return Prepared(lambda: self.library.cand_table(pointer(out[0]), pointer(out[1]), num_positions, 2 * num_pairs,
                                                             10000.0, self.threads), lambda: out)
+        return [("posenc", prepare)]
+
+    def add(self, x, rows):
+        def prepare():
+            sums, table = aligned(x), aligned(rows)
+            once = lambda: self.library.cand_add_f32(pointer(sums), pointer(table), *x.shape, self.threads)
+            once()
+            first = sums.copy()
+            return Prepared(once, lambda: first, keep=(sums, table))
         return [("posenc", prepare)]
 
     def attention(self, q, k, v, causal, dtype, slopes):
