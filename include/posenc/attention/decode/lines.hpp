@@ -117,14 +117,36 @@ struct lines_ahead {
   }
 };
 
+/// Rows that are read together lie so many apart where memory and not arithmetic is the limit: hardware prefetchers
+/// follow a few streams, each in pages of its own, but none that hops between neighbouring rows.
+template <class S, real T>
+inline constexpr index_t rows_apart = std::same_as<S, T> ? 8 : 1;
+
+/// The same where only `count` rows are left, `Rows` of which are read together.
+template <int Rows>
+constexpr index_t rows_apart_at_end(index_t count, index_t apart) noexcept {
+  return std::min(apart, (count + Rows - 1) / Rows);
+}
+
+/// What belongs to rows that were read together.
+template <int Rows, real T>
+[[gnu::always_inline]] inline void put_apart(const T* from, T* to, index_t apart) noexcept {
+  if (apart == 1) {
+    std::memcpy(to, from, Rows * sizeof(T));
+  } else {
+#pragma GCC unroll 4
+    for (int u = 0; u < Rows; ++u) to[u * apart] = from[u];
+  }
+}
+
 /// Some rows at once, those past the end replaced by a row of zeros; and copies of their last elements where these
 /// fill no line.
 template <int Rows, class Line, class S>
 class row_group {
  public:
-  [[gnu::always_inline]] row_group(const cache_rows<S>& rows, index_t j, const S* zeros) noexcept {
+  [[gnu::always_inline]] row_group(const cache_rows<S>& rows, index_t j, index_t apart, const S* zeros) noexcept {
 #pragma GCC unroll 8
-    for (int u = 0; u < Rows; ++u) rows_[u] = j + u < rows.count ? rows[j + u] : zeros;
+    for (int u = 0; u < Rows; ++u) rows_[u] = j + u * apart < rows.count ? rows[j + u * apart] : zeros;
   }
 
   /// Calls f(rows, first element, line index) for each line of `dim` elements.

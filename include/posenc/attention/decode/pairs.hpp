@@ -118,7 +118,7 @@ struct pair_keys {
     const char* queries = reinterpret_cast<const char*>(packed + factors);
     for (index_t j = 0; j < keys.count; j += num_keys) {
       sums sum[Rows * num_keys] = {};
-      row_group<num_keys, elements, S>(keys, j, zeros)
+      row_group<num_keys, elements, S>(keys, j, 1, zeros)
           .for_each_line(
               dim, [&](const S* const* key, index_t first, index_t i) __attribute__((always_inline)) {
                 next.fetch<num_keys>(j, i);
@@ -216,7 +216,7 @@ struct pair_values {
           kernels::pin(weight[g][u]);
         }
       }
-      row_group<num_values, elements, S>(values, j, zeros)
+      row_group<num_values, elements, S>(values, j, 1, zeros)
           .for_each_line(
               dim, [&](const S* const* value, index_t first, index_t i) __attribute__((always_inline)) {
                 next.fetch<num_values>(j, i);

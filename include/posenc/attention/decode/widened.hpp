@@ -45,33 +45,37 @@ struct widened_keys {
                                       const T* __restrict packed, T* __restrict scores, index_t stride,
                                       const lines_ahead& next) noexcept {
     constexpr int num_keys = keys_at_once<Rows>;
-    for (index_t j = 0; j < keys.count; j += num_keys) {
-      vector sums[Rows * num_keys] = {};
-      row_group<num_keys, elements, S>(keys, j, zeros)
-          .for_each_line(
-              dim, [&](const S* const* key, index_t first, index_t i) __attribute__((always_inline)) {
-                next.fetch<num_keys>(j, i);
-                const T* query = packed + i * elements::num_elements * Rows;
-                for_constants<elements::num_vectors>([&](auto p) __attribute__((always_inline)) {
-                  vector x[num_keys];
+    for (index_t done = 0; done < keys.count;) {
+      const index_t apart = rows_apart_at_end<num_keys>(keys.count - done, rows_apart<S, T>);
+      const index_t end = done + apart;
+      for (index_t j = done; j < end; ++j, done += num_keys) {
+        vector sums[Rows * num_keys] = {};
+        row_group<num_keys, elements, S>(keys, j, apart, zeros)
+            .for_each_line(
+                dim, [&](const S* const* key, index_t first, index_t i) __attribute__((always_inline)) {
+                  next.fetch<num_keys>(done, i);
+                  const T* query = packed + i * elements::num_elements * Rows;
+                  for_constants<elements::num_vectors>([&](auto p) __attribute__((always_inline)) {
+                    vector x[num_keys];
 #pragma GCC unroll 4
-                  for (int u = 0; u < num_keys; ++u) {
-                    x[u] = elements::template load<p>(key[u] + first);
-                    kernels::pin(x[u]);
-                  }
+                    for (int u = 0; u < num_keys; ++u) {
+                      x[u] = elements::template load<p>(key[u] + first);
+                      kernels::pin(x[u]);
+                    }
 #pragma GCC unroll 4
-                  for (int g = 0; g < Rows; ++g) {
-                    vector y = kernels::load<vector>(query + (p * Rows + g) * elements::lanes);
-                    kernels::pin(y);
+                    for (int g = 0; g < Rows; ++g) {
+                      vector y = kernels::load<vector>(query + (p * Rows + g) * elements::lanes);
+                      kernels::pin(y);
 #pragma GCC unroll 4
-                    for (int u = 0; u < num_keys; ++u) sums[g * num_keys + u] += x[u] * y;
-                  }
+                      for (int u = 0; u < num_keys; ++u) sums[g * num_keys + u] += x[u] * y;
+                    }
+                  });
                 });
-              });
-      T total[Rows * num_keys];
-      sum_lanes(sums, total);
+        T total[Rows * num_keys];
+        sum_lanes(sums, total);
 #pragma GCC unroll 4
-      for (int g = 0; g < Rows; ++g) std::memcpy(scores + g * stride + j, total + g * num_keys, num_keys * sizeof(T));
+        for (int g = 0; g < Rows; ++g) put_apart<num_keys>(total + g * num_keys, scores + g * stride + j, apart);
+      }
     }
   }
 };
@@ -127,38 +131,42 @@ struct widened_values {
                                     const T* __restrict weights, index_t stride, index_t, T* __restrict output, T*,
                                     const lines_ahead& next) noexcept {
     constexpr int num_values = keys_at_once<Rows>;
-    for (index_t j = 0; j < values.count; j += num_values) {
-      vector weight[Rows][num_values];
+    for (index_t done = 0; done < values.count;) {
+      const index_t apart = rows_apart_at_end<num_values>(values.count - done, rows_apart<S, T>);
+      const index_t end = done + apart;
+      for (index_t j = done; j < end; ++j, done += num_values) {
+        vector weight[Rows][num_values];
 #pragma GCC unroll 4
-      for (int g = 0; g < Rows; ++g) {
+        for (int g = 0; g < Rows; ++g) {
 #pragma GCC unroll 4
-        for (int u = 0; u < num_values; ++u) {
-          weight[g][u] = weights[g * stride + j + u] - vector{};
-          kernels::pin(weight[g][u]);
+          for (int u = 0; u < num_values; ++u) {
+            weight[g][u] = weights[g * stride + j + u * apart] - vector{};
+            kernels::pin(weight[g][u]);
+          }
         }
-      }
-      row_group<num_values, elements, S>(values, j, zeros)
-          .for_each_line(
-              dim, [&](const S* const* value, index_t first, index_t i) __attribute__((always_inline)) {
-                next.fetch<num_values>(j, i);
-                T* to = output + i * elements::num_elements * Rows;
-                for_constants<elements::num_vectors>([&](auto p) __attribute__((always_inline)) {
-                  vector x[num_values];
+        row_group<num_values, elements, S>(values, j, apart, zeros)
+            .for_each_line(
+                dim, [&](const S* const* value, index_t first, index_t i) __attribute__((always_inline)) {
+                  next.fetch<num_values>(done, i);
+                  T* to = output + i * elements::num_elements * Rows;
+                  for_constants<elements::num_vectors>([&](auto p) __attribute__((always_inline)) {
+                    vector x[num_values];
 #pragma GCC unroll 4
-                  for (int u = 0; u < num_values; ++u) {
-                    x[u] = elements::template load<p>(value[u] + first);
-                    kernels::pin(x[u]);
-                  }
+                    for (int u = 0; u < num_values; ++u) {
+                      x[u] = elements::template load<p>(value[u] + first);
+                      kernels::pin(x[u]);
+                    }
 #pragma GCC unroll 4
-                  for (int g = 0; g < Rows; ++g) {
-                    T* row = to + (p * Rows + g) * elements::lanes;
-                    vector sum = kernels::load<vector>(row);
+                    for (int g = 0; g < Rows; ++g) {
+                      T* row = to + (p * Rows + g) * elements::lanes;
+                      vector sum = kernels::load<vector>(row);
 #pragma GCC unroll 4
-                    for (int u = 0; u < num_values; ++u) sum += x[u] * weight[g][u];
-                    kernels::store(row, sum);
-                  }
+                      for (int u = 0; u < num_values; ++u) sum += x[u] * weight[g][u];
+                      kernels::store(row, sum);
+                    }
+                  });
                 });
-              });
+      }
     }
   }
 
