@@ -10,4 +10,4 @@ set xlabel "share of the limit measured beside it"
 set lmargin 56
 unset key
 set arrow from 1, graph 0 to 1, graph 1 nohead dashtype 2
-plot data using ($2 / 2) : 0 : ($2 / 2) : (0.35) : ytic(1) with boxxyerror linecolor rgb "#5a8f5a"
+plot data using ($2 / 2) : 0 : ($2 / 2) : (0.35) : ($3 == 1 ? 0x2f6f9f : 0x9aa5ad) : ytic(1) with boxxyerror linecolor rgb variable
