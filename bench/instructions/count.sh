@@ -38,7 +38,8 @@ awk '
   NR == FNR { before[$1] = $2; next }
   {
     change = $1 in before ? $2 / before[$1] - 1 : 0
-    printf "%-34s %10d  %+6.2f %%%s\n", $1, $2, 100 * change, change > 0.03 ? "  MORE" : ""
-    more += change > 0.03
+    too_many = (change > 0.03)
+    printf "%-34s %10d  %+6.2f %%%s\n", $1, $2, 100 * change, too_many ? "  MORE" : ""
+    more += too_many
   }
-  END { exit more > 0 }' "$record" "$work/now.txt"
+  END { exit (more > 0) }' "$record" "$work/now.txt"
