@@ -117,8 +117,9 @@ struct lines_ahead {
   }
 };
 
-/// Rows that are read together lie so many apart where memory and not arithmetic is the limit: hardware prefetchers
-/// follow a few streams, each in pages of its own, but none that hops between neighbouring rows.
+/// Keys that are read together lie so many apart where memory and not arithmetic is the limit: hardware prefetchers
+/// follow a few streams, each in pages of its own, but none that hops between neighbouring rows. (Values are added up in
+/// their order, or the bits would depend on how many are read together.)
 template <class S, real T>
 inline constexpr index_t rows_apart = std::same_as<S, T> ? 8 : 1;
 

@@ -131,42 +131,38 @@ struct widened_values {
                                     const T* __restrict weights, index_t stride, index_t, T* __restrict output, T*,
                                     const lines_ahead& next) noexcept {
     constexpr int num_values = keys_at_once<Rows>;
-    for (index_t done = 0; done < values.count;) {
-      const index_t apart = rows_apart_at_end<num_values>(values.count - done, rows_apart<S, T>);
-      const index_t end = done + apart;
-      for (index_t j = done; j < end; ++j, done += num_values) {
-        vector weight[Rows][num_values];
+    for (index_t j = 0; j < values.count; j += num_values) {
+      vector weight[Rows][num_values];
 #pragma GCC unroll 4
-        for (int g = 0; g < Rows; ++g) {
+      for (int g = 0; g < Rows; ++g) {
 #pragma GCC unroll 4
-          for (int u = 0; u < num_values; ++u) {
-            weight[g][u] = weights[g * stride + j + u * apart] - vector{};
-            kernels::pin(weight[g][u]);
-          }
+        for (int u = 0; u < num_values; ++u) {
+          weight[g][u] = weights[g * stride + j + u] - vector{};
+          kernels::pin(weight[g][u]);
         }
-        row_group<num_values, elements, S>(values, j, apart, zeros)
-            .for_each_line(
-                dim, [&](const S* const* value, index_t first, index_t i) __attribute__((always_inline)) {
-                  next.fetch<num_values>(done, i);
-                  T* to = output + i * elements::num_elements * Rows;
-                  for_constants<elements::num_vectors>([&](auto p) __attribute__((always_inline)) {
-                    vector x[num_values];
-#pragma GCC unroll 4
-                    for (int u = 0; u < num_values; ++u) {
-                      x[u] = elements::template load<p>(value[u] + first);
-                      kernels::pin(x[u]);
-                    }
-#pragma GCC unroll 4
-                    for (int g = 0; g < Rows; ++g) {
-                      T* row = to + (p * Rows + g) * elements::lanes;
-                      vector sum = kernels::load<vector>(row);
-#pragma GCC unroll 4
-                      for (int u = 0; u < num_values; ++u) sum += x[u] * weight[g][u];
-                      kernels::store(row, sum);
-                    }
-                  });
-                });
       }
+      row_group<num_values, elements, S>(values, j, 1, zeros)
+          .for_each_line(
+              dim, [&](const S* const* value, index_t first, index_t i) __attribute__((always_inline)) {
+                next.fetch<num_values>(j, i);
+                T* to = output + i * elements::num_elements * Rows;
+                for_constants<elements::num_vectors>([&](auto p) __attribute__((always_inline)) {
+                  vector x[num_values];
+#pragma GCC unroll 4
+                  for (int u = 0; u < num_values; ++u) {
+                    x[u] = elements::template load<p>(value[u] + first);
+                    kernels::pin(x[u]);
+                  }
+#pragma GCC unroll 4
+                  for (int g = 0; g < Rows; ++g) {
+                    T* row = to + (p * Rows + g) * elements::lanes;
+                    vector sum = kernels::load<vector>(row);
+#pragma GCC unroll 4
+                    for (int u = 0; u < num_values; ++u) sum += x[u] * weight[g][u];
+                    kernels::store(row, sum);
+                  }
+                });
+              });
     }
   }
 
