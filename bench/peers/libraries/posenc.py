@@ -43,34 +43,34 @@ def pointer(array):
 
 class Posenc:
     def __init__(self, path, threads):
-        self.library, self.threads = ctypes.CDLL(path), threads
+        self.functions, self.threads = ctypes.CDLL(path), threads
         for name, arguments in SIGNATURES.items():
-            function = getattr(self.library, name)
+            function = getattr(self.functions, name)
             function.argtypes, function.restype = arguments, DOUBLE if name == "limit_fma_flops" else None
 
     # ---- Limits, over as many bytes as the operation touches ----
 
     def scale_limit(self, num_bytes):
         x, times = aligned(np.ones(num_bytes // 4, np.float32)), self._times(num_bytes)
-        return Prepared(lambda: self.library.limit_scale(pointer(x), x.size, times), operations=times, keep=x)
+        return Prepared(lambda: self.functions.limit_scale(pointer(x), x.size, times), operations=times, keep=x)
 
     def copy_limit(self, num_bytes):
         x, y, times = aligned(np.ones(num_bytes, np.uint8)), aligned(np.ones(num_bytes, np.uint8)), self._times(num_bytes)
-        return Prepared(lambda: self.library.limit_copy(pointer(y), pointer(x), num_bytes, times), operations=times)
+        return Prepared(lambda: self.functions.limit_copy(pointer(y), pointer(x), num_bytes, times), operations=times)
 
     def add_limit(self, count):
         x, y = aligned(np.zeros(count, np.float32)), aligned(np.full(count, 1e-9, np.float32))
-        return Prepared(lambda: self.library.limit_add(pointer(x), pointer(y), count, 1))
+        return Prepared(lambda: self.functions.limit_add(pointer(x), pointer(y), count, 1))
 
     def read_limit(self, num_bytes):
         x = aligned(np.ones(num_bytes // 4, np.float32))
-        return Prepared(lambda: self.library.limit_read(pointer(x), x.size, 1))
+        return Prepared(lambda: self.functions.limit_read(pointer(x), x.size, 1))
 
     def fma_limit(self):
         """And the flops of one call."""
         rounds = 100_000 if self.threads == 1 else 2_000_000  # long enough to be spread over the cores
-        flops = self.library.limit_fma_flops(rounds) * self.threads
-        return Prepared(lambda: self.library.limit_fma(rounds, self.threads)), flops
+        flops = self.functions.limit_fma_flops(rounds) * self.threads
+        return Prepared(lambda: self.functions.limit_fma(rounds, self.threads)), flops
 
     @staticmethod
     def _times(num_bytes):
@@ -83,11 +83,11 @@ class Posenc:
         def prepare():
             x, y = aligned(STORE[dtype](q)), aligned(STORE[dtype](k))
             c, s = aligned(cos.astype(np.float32)), aligned(sin.astype(np.float32))
-            function = getattr(self.library, "cand_rope_" + dtype)
+            function = getattr(self.functions, "cand_rope_" + dtype)
             tokens, heads, dim = q.shape
             times = self._times(x.nbytes + y.nbytes)
             threads = self.threads if times == 1 else 1
-            once = lambda count: self.library.repeat_rope(
+            once = lambda count: self.functions.repeat_rope(
                 ctypes.cast(function, POINTER), pointer(x), pointer(y), pointer(c), pointer(s), tokens, heads, k.shape[1],
                 dim, int(interleaved), threads, count)
             once(1)
@@ -98,14 +98,14 @@ class Posenc:
     def table(self, num_positions, num_pairs):
         def prepare():
             out = aligned(np.zeros((2, num_positions, num_pairs), np.float32))
-            return Prepared(lambda: self.library.cand_table(pointer(out[0]), pointer(out[1]), num_positions, 2 * num_pairs,
+            return Prepared(lambda: self.functions.cand_table(pointer(out[0]), pointer(out[1]), num_positions, 2 * num_pairs,
                                                             10000.0, self.threads), lambda: out)
         return [("posenc", prepare)]
 
     def add(self, x, rows):
         def prepare():
             sums, table = aligned(x), aligned(rows)
-            once = lambda: self.library.cand_add_f32(pointer(sums), pointer(table), *x.shape, self.threads)
+            once = lambda: self.functions.cand_add_f32(pointer(sums), pointer(table), *x.shape, self.threads)
             once()
             first = sums.copy()
             return Prepared(once, lambda: first, keep=(sums, table))
@@ -121,7 +121,7 @@ class Posenc:
         def prepare():
             x, out = [aligned(a) for a in (q, k, v)], aligned(np.zeros_like(q))
             s = None if slopes is None else slopes.astype(np.float32)
-            return Prepared(lambda: self.library.cand_attention_f32(*map(pointer, x), pointer(out), heads, tokens, dim,
+            return Prepared(lambda: self.functions.cand_attention_f32(*map(pointer, x), pointer(out), heads, tokens, dim,
                                                                     int(causal), pointer(s), self.threads), lambda: out)
         return [("posenc", prepare)] if dtype == "f32" else []
 
@@ -131,7 +131,7 @@ class Posenc:
             x = [aligned(a) for a in (q, k, v, np.zeros_like(q), upstream)]
             gradients = aligned(np.zeros((3, *q.shape), np.float32))
             lse = aligned(np.zeros((tokens, heads), np.float32))
-            run = lambda forward: self.library.cand_attention_backward_f32(
+            run = lambda forward: self.functions.cand_attention_backward_f32(
                 *map(pointer, x), pointer(lse), *map(pointer, gradients), heads, tokens, dim, int(causal), forward,
                 self.threads)
             run(1)  # out and log-sum-exp of the forward pass, which is not timed
@@ -144,16 +144,16 @@ class Posenc:
         def prepare():
             heads, tokens, dim = q.shape
             x, out = [aligned(a) for a in (q, k, v)], aligned(np.zeros_like(q))
-            return Prepared(lambda: self.library.cand_attention_biased_f32(*map(pointer, x), pointer(out), heads, tokens,
+            return Prepared(lambda: self.functions.cand_attention_biased_f32(*map(pointer, x), pointer(out), heads, tokens,
                                                                            dim, kinds[bias], self.threads), lambda: out)
         return [("posenc, " + bias, prepare)]
 
     def _decode(self, q, k, v):
         x, out = [aligned(a) for a in (q, k, v)], aligned(np.zeros_like(q))
-        return Prepared(lambda: self.library.cand_decode_f32(*map(pointer, x), pointer(out), len(q), len(k), k.shape[1],
+        return Prepared(lambda: self.functions.cand_decode_f32(*map(pointer, x), pointer(out), len(q), len(k), k.shape[1],
                                                              k.shape[2], self.threads), lambda: out)
 
     def _attention_bf16(self, q, k, v, causal):
         x, out = [aligned(to_bf16(a)) for a in (q, k, v)], aligned(to_bf16(np.zeros_like(q)))
-        return Prepared(lambda: self.library.cand_attention_bf16(*map(pointer, x), pointer(out), *q.shape, int(causal),
+        return Prepared(lambda: self.functions.cand_attention_bf16(*map(pointer, x), pointer(out), *q.shape, int(causal),
                                                                  self.threads), lambda: from_bf16(out))
