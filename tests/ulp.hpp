@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bit>
+#include <cmath>
 #include <concepts>
 #include <cstdint>
 #include <limits>
@@ -24,4 +25,12 @@ requires std::same_as<T, float> || std::same_as<T, double> std::uint64_t ulp_dis
   }
   if ((x ^ y) & sign) return std::uint64_t{magnitude_of_x} + magnitude_of_y;
   return magnitude_of_x > magnitude_of_y ? magnitude_of_x - magnitude_of_y : magnitude_of_y - magnitude_of_x;
+}
+
+/// |got - exact| in float's last places at `exact`, which is within 2^-53 of what it stands for: 0.5 is what correct
+/// rounding may come to.
+inline double ulp_error(float got, double exact) {
+  if (exact == 0) return got == 0 ? 0 : std::numeric_limits<double>::infinity();
+  const auto exponent = std::bit_cast<std::uint64_t>(exact) & 0x7ff0'0000'0000'0000U;
+  return std::abs(static_cast<double>(got) - exact) / (std::bit_cast<double>(exponent) * 0x1p-23);
 }

@@ -5,10 +5,10 @@
 #include "angles/long_cos_sin.hpp"
 #include "catch.hpp"
 #include "random_values.hpp"
+#include "ulp.hpp"
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -19,15 +19,9 @@ using namespace posenc;
 
 namespace {
 
-/// |got - exact| in float's last places at `exact`.
-double error_in_ulp(float got, double exact) {
-  const auto exponent = std::bit_cast<std::uint64_t>(exact) & 0x7ff0'0000'0000'0000U;
-  return std::abs(static_cast<double>(got) - exact) / (std::bit_cast<double>(exponent) * 0x1p-23);
-}
-
 /// The worst error over [first, end), of positions each for itself and one after another.
 double worst_error(const frequencies& f, std::int64_t first, std::int64_t end) {
-  detail::consecutive_angles in_a_row(f, 0, 2, end);
+  detail::consecutive_angles in_a_row(f, 0, 2);
   double worst = 0;
   for (std::int64_t p = first; p < end; ++p) {
     const auto position = static_cast<position_t>(p);
@@ -37,7 +31,7 @@ double worst_error(const frequencies& f, std::int64_t first, std::int64_t end) {
     in_a_row.row(position, cos.data() + 2, sin.data() + 2);
     cos_sin(f, &position, 0, 2, exact_cos.data(), exact_sin.data());
     for (std::size_t i = 0; i < 4; ++i) {
-      worst = std::max({worst, error_in_ulp(cos[i], exact_cos[i % 2]), error_in_ulp(sin[i], exact_sin[i % 2])});
+      worst = std::max({worst, ulp_error(cos[i], exact_cos[i % 2]), ulp_error(sin[i], exact_sin[i % 2])});
     }
   }
   return worst;

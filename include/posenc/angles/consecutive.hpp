@@ -5,7 +5,6 @@
 #include <posenc/angles/frequencies.hpp>
 #include <posenc/positions.hpp>
 
-#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstddef>
@@ -13,7 +12,8 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-// cos and sin of position * inv_freq for one block of pairs, within 2^-50: the sine of itself, the cosine absolutely.
+// cos and sin of position * inv_freq for one block of pairs, within 2^-50; the sine of a small angle within 2^-50 of
+// itself.
 template <std::size_t Count>
 void cos_sin_in_double(const frequency_table& f, std::size_t first, position_t position, double* __restrict cos,
                        double* __restrict sin) noexcept {
@@ -57,15 +57,9 @@ class consecutive_angles {
  public:
   static constexpr index_t max_pairs = 64;
 
-  /// For at most max_pairs pairs of one axis, and positions of which none is larger than `largest` in size.
-  consecutive_angles(const frequencies& f, index_t first_pair, index_t num_pairs, std::int64_t largest) noexcept
-      : f_(f), first_pair_(first_pair), num_pairs_(num_pairs) {
-    for (index_t i = 0; i < max_pairs; ++i) {
-      // A sine that has not yet turned far is small, but as precise as any.
-      const bool turns_far = i < num_pairs && std::abs(f.inv_freq(first_pair + i)) * static_cast<double>(largest) >= 1;
-      least_sin_[i] = turns_far ? least : 0;
-    }
-  }
+  /// For at most max_pairs pairs, of one axis.
+  consecutive_angles(const frequencies& f, index_t first_pair, index_t num_pairs) noexcept
+      : f_(f), first_pair_(first_pair), num_pairs_(num_pairs) {}
 
   /// cos, sin  [num_pairs] of one position
   void row(position_t position, float* cos, float* sin) noexcept {
@@ -88,9 +82,14 @@ class consecutive_angles {
   }
 
   void prepare(position_t base, position_t offset) noexcept {
-    if (!has_base_ || base != base_) fill(base, base_cos_, base_sin_);
-    base_ = base;
-    has_base_ = true;
+    if (base != base_) {
+      base_ = base;
+      fill(base, base_cos_, base_sin_);
+      // The sine of an angle that has not turned far may be small: its terms are too, and do not cancel.
+      const double farthest = std::abs(static_cast<double>(base)) + num_offsets;
+      for (index_t i = 0; i < num_pairs_; ++i)
+        least_sin_[i] = std::abs(f_.inv_freq(first_pair_ + i)) * farthest < 1 ? 0 : least;
+    }
     if ((offsets_made_ >> offset & 1U) == 0) fill(offset, offset_cos_[offset], offset_sin_[offset]);
     offsets_made_ |= 1U << offset;
   }
@@ -113,14 +112,13 @@ class consecutive_angles {
 
   const frequencies& f_;
   index_t first_pair_, num_pairs_;
-  position_t base_ = 0;
-  bool has_base_ = false;
+  position_t base_ = 1;             // of no row yet
   std::uint32_t offsets_made_ = 0;  // a bit each
   alignas(64) double base_cos_[max_pairs];
   alignas(64) double base_sin_[max_pairs];
   alignas(64) double offset_cos_[num_offsets][max_pairs];
   alignas(64) double offset_sin_[num_offsets][max_pairs];
-  alignas(64) std::uint32_t least_sin_[max_pairs] = {};
+  alignas(64) std::uint32_t least_sin_[max_pairs];
 };
 
 }  // namespace posenc::inline POSENC_ISA::detail

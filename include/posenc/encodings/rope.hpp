@@ -344,10 +344,9 @@ void narrow_angles(const rope& rotary, const P& p, index_t t, double magnitude, 
 inline void fill_consecutive(const rope& rotary, const positions& p, double magnitude,
                              cos_sin_rows<float> rows) noexcept {
   constexpr index_t block = consecutive_angles::max_pairs;
-  const auto [least, largest] = p.bounds();
   for (index_t first = 0; first < rotary.num_pairs(); first += block) {
     const index_t count = std::min(block, rotary.num_pairs() - first);
-    consecutive_angles angles(rotary.inv_freq(), first, count, std::max(-least, largest));
+    consecutive_angles angles(rotary.inv_freq(), first, count);
     for (index_t t = 0; t < p.size(); ++t) {
       float* const cos = rows.cos + t * rows.row_stride + first;
       float* const sin = rows.sin + t * rows.row_stride + first;

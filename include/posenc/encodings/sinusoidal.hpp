@@ -168,11 +168,9 @@ class sinusoidal {
   /// The same for all tokens of a range, a block of pairs after the other; `put_of` makes the `put` of a token.
   template <class PutOf>
   void each_consecutive_run(const positions& p, PutOf put_of) const noexcept {
-    const auto [least, largest] = p.bounds();
-    const std::int64_t size = std::max(-(least + params_.offset), largest + params_.offset);
     for (index_t first = 0; first < frequencies_.size(); first += block) {
       const index_t count = std::min(block, frequencies_.size() - first);
-      detail::consecutive_angles angles(frequencies_, first, count, size);
+      detail::consecutive_angles angles(frequencies_, first, count);
       for (index_t t = 0; t < p.size(); ++t) {
         const position_t position = p[t] + params_.offset;
         if (position == params_.padding_idx) continue;
