@@ -57,7 +57,16 @@ void run(head_view<float> q, head_view<const float> k, head_view<const float> v,
 
 echo '| unit | GCC, s | bytes | Clang, s | bytes |'
 echo '|---|---|---|---|---|'
-for name in empty concepts alibi rope attend everything a_rotation an_attention; do
-  printf '| %s | %s | %s | %s | %s |\n' "${name//_/ }" "$(seconds g++ "$work/$name.cpp")" "$(bytes g++ "$work/$name.cpp")" \
+while IFS='|' read -r name title; do
+  printf '| %s | %s | %s | %s | %s |\n' "$title" "$(seconds g++ "$work/$name.cpp")" "$(bytes g++ "$work/$name.cpp")" \
     "$(seconds clang++ "$work/$name.cpp")" "$(bytes clang++ "$work/$name.cpp")"
-done
+done << 'END'
+empty|empty, five standard headers
+concepts|`concepts.hpp`
+alibi|`encodings/alibi.hpp`
+rope|`encodings/rope.hpp`
+attend|`attention/attend.hpp`
+everything|`posenc.hpp`
+a_rotation|a function that rotates
+an_attention|one that attends
+END
