@@ -71,7 +71,7 @@ constexpr double output_unit = std::is_same_v<S, bf16>  ? 0x1p-8
 /// Where pairs of bf16 are multiplied by instructions, weights are rounded to bf16 as well.
 template <class V, class O>
 constexpr double weight_unit() {
-#if defined(__AVX512BW__) && defined(__AVX512BF16__)
+#if defined(__AVX512BW__) && defined(POSENC_BF16_PAIRS)
   if (std::is_same_v<V, bf16> && std::is_same_v<O, bf16>) return 0x1p-9;
 #endif
   return 0;

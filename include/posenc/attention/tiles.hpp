@@ -138,7 +138,7 @@ class attend_call {
     tile_rows<T> values;
     tile_rows<bf16_pair> key_pairs;  // these instead, where bf16 is multiplied in pairs
     tile_rows<bf16_pair> value_pairs;
-    std::uint64_t values_not_finite;  // a bit for each row; such rows are zeros
+    std::uint64_t values_not_finite;  // of a careful walk: a bit for each row; such rows are zeros
     position_t key_positions[max_block];
   };
 
@@ -156,12 +156,25 @@ class attend_call {
       if (its.first < its.end) seen = {std::min(seen.first, its.first), std::max(seen.end, its.end)};
     }
     if (block_.tabulates) tabulate(blocks[0].head, m);
-    if (seen.first < seen.end) walk_keys(blocks, count, seen, m);
-    for (index_t i = 0; i < count; ++i) store(blocks[i]);
+    walk_keys<false>(blocks, count, seen, m);
+    for (index_t i = 0; i < count; ++i) {
+      if (!all_are_finite(blocks[i].memory_of.output, blocks[i].num_queries() * value_stride_))
+        attend_carefully(blocks[i], m);
+      store(blocks[i]);
+    }
+  }
+
+  // What stands behind a weight of zero need not be a number. Products that take it along show in the end, and are rare
+  // enough for their block to be done again.
+  void attend_carefully(block& b, const memory& m) const noexcept {
+    begin_block(b, b.head, b.first_query, b.memory_of, m.some_rows);
+    walk_keys<true>(&b, 1, b.visible.seen(), m);
   }
 
   // Tiles begin at multiples of their size, so that a query meets the same ones in whichever call.
+  template <bool Careful>
   void walk_keys(block* blocks, index_t count, key_range seen, const memory& m) const noexcept {
+    if (seen.first >= seen.end) return;
     key_tile tile;
     for (index_t first = (seen.end - 1) / block_.num_keys * block_.num_keys; first + block_.num_keys > seen.first;
          first -= block_.num_keys) {
@@ -170,9 +183,10 @@ class attend_call {
       bool loaded = false;
       for (index_t i = 0; i < count; ++i) {
         if (!blocks[i].visible.any(tile.first, tile.count)) continue;
-        if (!loaded) load(tile, blocks[i].head, m);
+        if (!loaded) load<Careful>(tile, blocks[i].head, m);
         loaded = true;
         attend_tile(blocks[i], tile, m);
+        if constexpr (Careful) add_values_not_finite(blocks[i], tile, m);
       }
     }
   }
@@ -219,30 +233,30 @@ class attend_call {
 
   // ---- A tile ----
 
+  template <bool Careful>
   void load(key_tile& tile, index_t head, const memory& m) const noexcept {
     const index_t kv_head = head / (q_.num_heads / keys_.num_heads);
     if constexpr (score_encoding<E, T>) {
       for (index_t k = 0; k < tile.count; ++k) tile.key_positions[k] = key_positions_[tile.first + k];
     }
     if constexpr (may_pair) {
-      if (sizes_.in_pairs) return load_pairs(tile, kv_head, m);
+      if (sizes_.in_pairs) return load_pairs<Careful>(tile, kv_head, m);
     }
     if (!as_they_lie(keys_, kv_head, tile.first, tile.count, tile.keys)) {
       widen_rows(keys_, kv_head, tile.first, tile.count, m.keys, key_stride_);
       tile.keys = {m.keys, key_stride_};
     }
-    tile.values_not_finite = 0;
-    if (!as_they_lie(values_, kv_head, tile.first, tile.count, tile.values) ||
-        values_.head_dim % kernels::lanes<T> != 0 ||
-        !all_are_finite(tile.values.data, tile.count * tile.values.stride)) {
+    if (Careful || values_.head_dim % kernels::lanes<T> != 0 ||
+        !as_they_lie(values_, kv_head, tile.first, tile.count, tile.values)) {
       widen_rows(values_, kv_head, tile.first, tile.count, m.values, value_stride_);
       tile.values = {m.values, value_stride_};
-      tile.values_not_finite = clear_rows_that_are_not_finite(m.values, value_stride_, tile.count);
     }
+    if constexpr (Careful) tile.values_not_finite = clear_rows_that_are_not_finite(m.values, value_stride_, tile.count);
   }
 
   static bf16_pair* as_pairs(T* memory) noexcept { return reinterpret_cast<bf16_pair*>(memory); }
 
+  template <bool Careful>
   void load_pairs(key_tile& tile, index_t kv_head, const memory& m) const noexcept {
     const auto piece = keys_.block(tile.first, tile.count);
     if (piece.num_tokens >= tile.count && keys_.head_dim % 2 == 0 &&
@@ -252,8 +266,12 @@ class attend_call {
       load_key_pairs(keys_, kv_head, tile.first, tile.count, as_pairs(m.keys), key_stride_);
       tile.key_pairs = {as_pairs(m.keys), key_stride_};
     }
-    tile.values_not_finite =
-        load_value_pairs(values_, kv_head, tile.first, tile.count, as_pairs(m.values), value_stride_);
+    if constexpr (Careful)
+      tile.values_not_finite = rows_that_are_not_finite(values_, kv_head, tile.first, tile.count);
+    else
+      tile.values_not_finite = 0;
+    load_value_pairs(values_, kv_head, tile.first, tile.count, tile.values_not_finite, as_pairs(m.values),
+                     value_stride_);
     tile.value_pairs = {as_pairs(m.values), value_stride_};
   }
 
@@ -264,7 +282,6 @@ class attend_call {
     add_encoding(b, tile, m, edges);
     softmax_of(b).absorb(m.scores, query_stride_, b.padded_queries(), edges);
     add_weighted_values(b, tile, m, edges);
-    if (tile.values_not_finite != 0) add_values_not_finite(b, tile, m);
   }
 
   void multiply_scores(const block& b, const key_tile& tile, const memory& m, const tile_edges& edges) const noexcept {
@@ -303,7 +320,6 @@ class attend_call {
     }
   }
 
-  // A weight of zero hides its value, so that what lies behind a mask need not even be a number.
   void add_values_not_finite(const block& b, const key_tile& tile, const memory& m) const noexcept {
     const index_t kv_head = b.head / (q_.num_heads / values_.num_heads);
     for (index_t k = 0; k < tile.count; ++k) {

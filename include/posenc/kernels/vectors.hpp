@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstring>
 
-#if defined(__F16C__) || defined(__AVX512BF16__)
+#if defined(__F16C__)
 #include <immintrin.h>
 #endif
 

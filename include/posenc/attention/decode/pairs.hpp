@@ -9,13 +9,13 @@
 #include <limits>
 
 #if defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && \
-    (defined(__AVX512BF16__) || defined(__AVX512VNNI__))
+    (defined(POSENC_BF16_PAIRS) || defined(__AVX512VNNI__))
 
 #include <immintrin.h>
 
 namespace posenc::inline POSENC_ISA::detail {
 
-#if defined(__AVX512BF16__)
+#if defined(POSENC_BF16_PAIRS)
 /// bf16 as it lies; sums are float.
 struct bf16_products {
   using stored = bf16;

@@ -22,7 +22,7 @@ template <class V, class O>
 struct values_by {
   using type = widened_values<V, compute_t<O>>;
 };
-#if defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && defined(__AVX512BF16__)
+#if defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && defined(POSENC_BF16_PAIRS)
 template <>
 struct keys_by<bf16, bf16> {  // of other queries a bf16 would be a part
   using type = pair_keys<bf16_products>;

@@ -13,7 +13,7 @@
 #include <cstring>
 #include <utility>
 
-#if defined(__AVX512BF16__)
+#if defined(POSENC_BF16_PAIRS)
 #include <immintrin.h>
 #endif
 
@@ -24,7 +24,7 @@ struct bf16_pair {
   std::uint32_t bits;
 };
 
-#if defined(__AVX512BF16__)
+#if defined(POSENC_BF16_PAIRS)
 inline constexpr bool multiplies_bf16_pairs = true;
 
 template <>
@@ -128,21 +128,27 @@ void put_half(const bf16* row, index_t count, bf16_pair* pairs) noexcept {
   for (; c < count; ++c) pairs[c].bits = joined(pairs[c].bits, std::uint32_t{row[c].bits});
 }
 
-/// to[k / 2][c] = column c of rows k and k + 1, zeros up to the stride. Returns a bit for each row that holds something
-/// that is not finite; such rows are zeros.
+/// A bit for each row that holds something that is not finite.
 template <class Source>
-std::uint64_t load_value_pairs(const Source& values, index_t head, index_t first, index_t count, bf16_pair* to,
-                               index_t stride) noexcept {
-  std::uint64_t not_finite = 0;
+std::uint64_t rows_that_are_not_finite(const Source& source, index_t head, index_t first, index_t count) noexcept {
+  std::uint64_t found = 0;
+  for_each_row(source, head, first, count, [&](index_t i, const bf16* row) {
+    if (!all_are_finite(row, source.head_dim)) found |= std::uint64_t{1} << i;
+  });
+  return found;
+}
+
+/// to[k / 2][c] = column c of rows k and k + 1, zeros up to the stride. Rows that have their bit in `left_out` are zeros.
+template <class Source>
+void load_value_pairs(const Source& values, index_t head, index_t first, index_t count, std::uint64_t left_out,
+                      bf16_pair* to, index_t stride) noexcept {
   const index_t columns = values.head_dim;
   for_each_row(values, head, first, count, [&](index_t k, const bf16* row) {
     bf16_pair* pairs = to + k / 2 * stride;
-    const bool finite = all_are_finite(row, columns), upper = k % 2 != 0;
-    if (!finite) not_finite |= std::uint64_t{1} << k;
-    if (!upper) std::fill(finite ? pairs + columns : pairs, pairs + stride, bf16_pair{});
-    if (finite) upper ? put_half<true>(row, columns, pairs) : put_half<false>(row, columns, pairs);
+    const bool taken = (left_out >> k & 1) == 0, upper = k % 2 != 0;
+    if (!upper) std::fill(taken ? pairs + columns : pairs, pairs + stride, bf16_pair{});
+    if (taken) upper ? put_half<true>(row, columns, pairs) : put_half<false>(row, columns, pairs);
   });
-  return not_finite;
 }
 
 }  // namespace posenc::inline POSENC_ISA::detail
