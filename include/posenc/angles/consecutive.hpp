@@ -17,32 +17,29 @@ namespace posenc::inline POSENC_ISA::detail {
 template <std::size_t Count>
 void cos_sin_in_double(const frequency_table& f, std::size_t first, position_t position, double* __restrict cos,
                        double* __restrict sin) noexcept {
+  using bits = whole_numbers;
   remainders<Count> r;
-  reduce(
-      f, first, [position](std::size_t) { return position; }, r);
-  for (std::size_t i = 0; i < Count; ++i) {
+  reduce(f, first, one_position<position_t>{position}, r);
+  for (std::size_t i = 0; i < Count; i += lanes_of_double) {
     // In powers of t^2, minimax: within 2^-55 and 2^-53.
-    const double z = r.t[i] * r.t[i];
-    const double c =
+    const auto [t, quadrant] = r.at(i);
+    const doubles z = t * t;
+    const doubles c =
         1.0 +
         z * (-1.2337005501361697 +
              z * (0.2536695079010467 +
                   z * (-0.02086348076331121 +
                        z * (0.0009192602741831558 +
                             z * (-2.520203677046026e-05 + z * (4.710609726757823e-07 + z * -6.321256869628588e-09))))));
-    const double s =
-        r.t[i] *
-        (1.5707963267948966 +
-         z * (-0.6459640975062443 +
-              z * (0.07969262624604301 +
-                   z * (-0.004681754132340976 +
-                        z * (0.0001604411507421909 + z * (-3.59864335298231e-06 + z * 5.633933781537854e-08))))));
-    const auto c_bits = std::bit_cast<std::uint64_t>(c);
-    const auto s_bits = std::bit_cast<std::uint64_t>(s);
-    const std::uint64_t quadrant = r.quadrant[i];
-    const std::uint64_t swap = (c_bits ^ s_bits) & (0 - (quadrant & 1U));
-    cos[i] = std::bit_cast<double>(c_bits ^ swap ^ ((quadrant + 1U) & 2U) << 62);
-    sin[i] = std::bit_cast<double>(s_bits ^ swap ^ (quadrant & 2U) << 62);
+    const doubles s =
+        t * (1.5707963267948966 +
+             z * (-0.6459640975062443 +
+                  z * (0.07969262624604301 +
+                       z * (-0.004681754132340976 +
+                            z * (0.0001604411507421909 + z * (-3.59864335298231e-06 + z * 5.633933781537854e-08))))));
+    const bits swap = ((bits)c ^ (bits)s) & (0 - (quadrant & 1U));
+    kernels::store(cos + i, (bits)c ^ swap ^ ((quadrant + 1U) & 2U) << 62);
+    kernels::store(sin + i, (bits)s ^ swap ^ (quadrant & 2U) << 62);
   }
 }
 

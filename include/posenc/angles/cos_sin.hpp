@@ -2,6 +2,7 @@
 #pragma once
 
 #include <posenc/angles/frequencies.hpp>
+#include <posenc/kernels/vectors.hpp>
 #include <posenc/positions.hpp>
 #include <posenc/scalar.hpp>
 
@@ -111,13 +112,46 @@ void cos_sin_of(const phase& p, T& cos, T& sin) noexcept {
   sin = static_cast<T>(std::bit_cast<double>(s_bits ^ swap ^ quadrant >> 1 << 63 ^ sign));
 }
 
-// ---- Many pairs in float: in double up to the one rounding, in loops that compilers turn into vectors. ----
+// ---- Many pairs in float: in double up to the one rounding, in vectors. ----
 
-// What the nearest quarter turn leaves of some angles, and which quarter turn that is.
+using doubles = kernels::vector<double>;
+using whole_numbers = kernels::vector<std::uint64_t>;
+inline constexpr auto lanes_of_double = static_cast<std::size_t>(kernels::lanes<double>);
+
+// One position for every pair.
+template <class Position>
+struct one_position {
+  Position value;
+  Position operator()(std::size_t) const noexcept { return value; }
+};
+
+// Of as many pairs as a vector holds.
+template <class PositionOf>
+doubles positions_of(const PositionOf& position_of, std::size_t first) noexcept {
+  double each[lanes_of_double];
+  for (std::size_t l = 0; l < lanes_of_double; ++l) each[l] = static_cast<double>(position_of(first + l));
+  return kernels::load<doubles>(each);
+}
+template <class Position>
+doubles positions_of(const one_position<Position>& position, std::size_t) noexcept {
+  return static_cast<double>(position.value) - doubles{};
+}
+
+// What the nearest quarter turn leaves of the angles in a vector, and which quarter turn that is.
+struct remainder {
+  doubles t;               // in quarter turns, from -1/2 to 1/2
+  whole_numbers quadrant;  // only the lowest two bits count
+};
+
+// Those of Count pairs.
 template <std::size_t Count>
 struct remainders {
-  alignas(64) double t[Count];                // in quarter turns, from -1/2 to 1/2
-  alignas(64) std::uint32_t quadrant[Count];  // only the lowest two bits count
+  alignas(64) double t[Count];
+  alignas(64) std::uint64_t quadrant[Count];
+
+  remainder at(std::size_t i) const noexcept {
+    return {kernels::load<doubles>(t + i), kernels::load<whole_numbers>(quadrant + i)};
+  }
 };
 
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
@@ -127,17 +161,20 @@ inline constexpr bool reduces_real_positions = true;
 // Exact where it matters: a fused product less a whole number fits 53 bits whenever the two nearly cancel, and so does
 // the next one. The error of t is 2^-51 of t itself for every frequency and every position below 2^31 in size.
 template <std::size_t Count, class PositionOf>
-void reduce(const frequency_table& f, std::size_t first, PositionOf position_of, remainders<Count>& r) noexcept {
-  const double* high = f.high.data() + first;
-  const double* middle = f.middle.data() + first;
-  const double* low = f.low.data() + first;
-  constexpr double rounder = 0x1.8p52;  // a sum with it has no bits after the point, and the integer in its lowest bits
-  for (std::size_t i = 0; i < Count; ++i) {
-    const auto position = static_cast<double>(position_of(first + i));
-    const double rounded = std::fma(position, high[i], rounder);
-    const double rest = std::fma(position, high[i], rounder - rounded);
-    r.t[i] = std::fma(position, low[i], std::fma(position, middle[i], rest));
-    r.quadrant[i] = static_cast<std::uint32_t>(std::bit_cast<std::uint64_t>(rounded));
+void reduce(const frequency_table& f, std::size_t first, const PositionOf& position_of, remainders<Count>& r) noexcept {
+  using kernels::fused;
+  // A sum with this has no bits after the point, and the integer in its lowest bits.
+  const doubles rounder = 0x1.8p52 - doubles{};
+  for (std::size_t i = 0; i < Count; i += lanes_of_double) {
+    const auto high = kernels::load<doubles>(f.high.data() + first + i);
+    const auto middle = kernels::load<doubles>(f.middle.data() + first + i);
+    const auto low = kernels::load<doubles>(f.low.data() + first + i);
+    const doubles position = positions_of(position_of, first + i);
+    doubles rounded = fused(position, high, rounder);
+    kernels::hide_origin(rounded);
+    const doubles rest = fused(position, high, rounder - rounded);
+    kernels::store(r.t + i, fused(position, low, fused(position, middle, rest)));
+    kernels::store(r.quadrant + i, rounded);
   }
 }
 
@@ -148,7 +185,7 @@ inline constexpr bool reduces_real_positions = false;
 // The phase to 96 bits by products of 32 bits, taken to double in three pieces of one sign, which any order adds up
 // safely. The error of t is 2^-51 of itself, and 2^-93 besides.
 template <std::size_t Count, class PositionOf>
-void reduce(const frequency_table& f, std::size_t first, PositionOf position_of, remainders<Count>& r) noexcept {
+void reduce(const frequency_table& f, std::size_t first, const PositionOf& position_of, remainders<Count>& r) noexcept {
   const wide::fixed_point* turns = f.turns.data() + first;
   std::int32_t upper[Count], middle[Count], lower[Count];  // 31 bits each
   for (std::size_t i = 0; i < Count; ++i) {
@@ -176,40 +213,42 @@ void reduce(const frequency_table& f, std::size_t first, PositionOf position_of,
 
 #endif
 
+// cos(pi/2 t) and sin(pi/2 t) / t in powers of z = t^2, minimax: within 2^-43.7 and 2^-37.6.
+inline doubles short_cosine(doubles z) noexcept {
+  return 0.999999999999934358 +
+         z * (-1.233700550118188616 +
+              z * (0.253669507091481025 +
+                   z * (-0.0208634673119695330 + z * (0.000919158603981327746 + z * -0.0000248459785602657658))));
+}
+inline doubles short_sine_over_t(doubles z) noexcept {
+  return 1.570796326787750048 +
+         z * (-0.645964096102418169 +
+              z * (0.0796925818428896029 + z * (-0.00468126062757122194 + z * 0.000158195074282853308)));
+}
+
 template <std::size_t Count, class PositionOf>
-void cos_sin_block(const frequency_table& f, std::size_t first, PositionOf position_of, float* __restrict cos,
+void cos_sin_block(const frequency_table& f, std::size_t first, const PositionOf& position_of, float* __restrict cos,
                    float* __restrict sin) noexcept {
+  using words = kernels::vector<std::uint32_t>;
   remainders<Count> r;
   reduce(f, first, position_of, r);
-  // cos(pi/2 t) and sin(pi/2 t) / t in powers of t^2, minimax: within 2^-43.7 and 2^-37.6.
-  alignas(64) float c[Count];
-  alignas(64) float s[Count];
-  for (std::size_t i = 0; i < Count; ++i) {
-    const double z = r.t[i] * r.t[i];
-    c[i] = static_cast<float>(
-        0.999999999999934358 +
-        z * (-1.233700550118188616 +
-             z * (0.253669507091481025 +
-                  z * (-0.0208634673119695330 + z * (0.000919158603981327746 + z * -0.0000248459785602657658)))));
-    s[i] = static_cast<float>(
-        r.t[i] * (1.570796326787750048 +
-                  z * (-0.645964096102418169 +
-                       z * (0.0796925818428896029 + z * (-0.00468126062757122194 + z * 0.000158195074282853308)))));
-  }
-  // An odd quadrant swaps the two. By exclusive or: a choice between two arrays becomes a choice of addresses in Clang.
-  for (std::size_t i = 0; i < Count; ++i) {
-    const auto c_bits = std::bit_cast<std::uint32_t>(c[i]);
-    const auto s_bits = std::bit_cast<std::uint32_t>(s[i]);
-    const std::uint32_t swap = (c_bits ^ s_bits) & (0U - (r.quadrant[i] & 1U));
-    cos[i] = std::bit_cast<float>(c_bits ^ swap ^ ((r.quadrant[i] + 1U) & 2U) << 30);
-    sin[i] = std::bit_cast<float>(s_bits ^ swap ^ (r.quadrant[i] & 2U) << 30);
+  for (std::size_t i = 0; i < Count; i += 2 * lanes_of_double) {
+    const remainder lower = r.at(i), upper = r.at(i + lanes_of_double);
+    const doubles lower_z = lower.t * lower.t, upper_z = upper.t * upper.t;
+    const auto c = (words)kernels::narrowed(short_cosine(lower_z), short_cosine(upper_z));
+    const auto s = (words)kernels::narrowed(lower.t * short_sine_over_t(lower_z), upper.t * short_sine_over_t(upper_z));
+    // An odd quadrant swaps the two; signs are bits.
+    const words quadrant = kernels::low_halves((words)lower.quadrant, (words)upper.quadrant);
+    const words swap = (c ^ s) & (0U - (quadrant & 1U));
+    kernels::store(cos + i, c ^ swap ^ ((quadrant + 1U) & 2U) << 30);
+    kernels::store(sin + i, s ^ swap ^ (quadrant & 2U) << 30);
   }
 }
 
 // position_of(pair) is a position_t, or a double where reduces_real_positions.
 template <class PositionOf>
-void cos_sin_blocks(const frequency_table& f, std::size_t first, std::size_t count, PositionOf position_of, float* cos,
-                    float* sin) noexcept {
+void cos_sin_blocks(const frequency_table& f, std::size_t first, std::size_t count, const PositionOf& position_of,
+                    float* cos, float* sin) noexcept {
   // No shorter blocks: a wide load of what two narrower stores have just written would wait for them.
   constexpr std::size_t block = frequency_table::block;
   std::size_t done = 0;
@@ -229,8 +268,7 @@ void cos_sin_in_float(const frequencies& f, const Position* position_by_axis, st
                       float* cos, float* sin) noexcept {
   const frequency_table& table = f.table();
   if (f.num_axes() == 1) {
-    cos_sin_blocks(
-        table, first, count, [position = *position_by_axis](std::size_t) { return position; }, cos, sin);
+    cos_sin_blocks(table, first, count, one_position<Position>{*position_by_axis}, cos, sin);
   } else {
     const auto position_of = [position_by_axis, axis = table.axis.data()](std::size_t pair) {
       return position_by_axis[axis[pair]];

@@ -7,8 +7,10 @@
 #include <cstddef>
 #include <cstring>
 
-#if defined(__F16C__)
+#if defined(__F16C__) || defined(__FMA__)
 #include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
 #endif
 
 namespace posenc::inline POSENC_ISA::kernels {
@@ -48,6 +50,49 @@ template <class V>
 void store(void* to, const V& v) noexcept {
   std::memcpy(to, &v, sizeof v);
 }
+
+/// Two vectors of half the size as one.
+template <class V>
+auto joined(V a, V b) noexcept {
+  constexpr std::size_t count = sizeof(V) / sizeof(a[0]);
+  if constexpr (count == 2)
+    return __builtin_shufflevector(a, b, 0, 1, 2, 3);
+  else if constexpr (count == 4)
+    return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
+  else
+    return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+/// {a0, a2, a4, ..., b0, b2, b4, ...}: of 64-bit lanes the lower halves.
+template <class V>
+V low_halves(V a, V b) noexcept {
+  constexpr std::size_t count = sizeof(V) / sizeof(a[0]);
+  if constexpr (count == 4)
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6);
+  else if constexpr (count == 8)
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+  else
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+}
+
+/// Two vectors of double as one of float.
+inline vector<float> narrowed(vector<double> a, vector<double> b) noexcept {
+  using half = typename detail::vector_of<float, lanes<double>>::type;
+  return joined(__builtin_convertvector(a, half), __builtin_convertvector(b, half));
+}
+
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+/// a * b + c rounded once, whatever the compiler may do to products and sums.
+inline vector<double> fused(vector<double> a, vector<double> b, vector<double> c) noexcept {
+#if defined(__AVX512F__)
+  return _mm512_fmadd_pd(a, b, c);
+#elif defined(__FMA__)
+  return _mm256_fmadd_pd(a, b, c);
+#else
+  return vfmaq_f64(c, a, b);
+#endif
+}
+#endif
 
 /// {v1, v0, v3, v2, ...}
 template <class V>
@@ -94,6 +139,16 @@ template <class V>
 void pin([[maybe_unused]] V& v) noexcept {
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
   asm("" : "+v"(v));
+#endif
+}
+
+/// Keeps the compiler from seeing how `v` came about. Fast math takes (x + c) - c for x, in intrinsics too.
+template <class V>
+void hide_origin(V& v) noexcept {
+#if defined(__x86_64__)
+  asm("" : "+v"(v));
+#elif defined(__aarch64__)
+  asm("" : "+w"(v));
 #endif
 }
 
