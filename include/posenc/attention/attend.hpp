@@ -133,7 +133,7 @@ problem check_attend(head_view<Q> q, const K& keys, const V& values, head_view<O
   static_assert(detail::check_attends<E, Q, K>());
   if (const problem wrong = detail::check_inputs(q, keys, values, encoding, options)) return wrong;
   if (const problem wrong = detail::check_output(q, values, out)) return wrong;
-  return detail::tile_sizes_of<Q>(q.num_tokens, q.head_dim, keys, values, encoding).check(options.run);
+  return detail::tile_sizes_of<Q, O>(q.num_tokens, q.head_dim, keys, values, encoding).check(options.run);
 }
 
 /// out = softmax(scale * q k^T + bias) v, head by head, in one pass over the keys and without a matrix of scores.
@@ -150,7 +150,7 @@ problem check_attend(head_view<Q> q, const K& keys, const V& values, head_view<O
 /// Memory     options.run.workspace, or a block of the stack; nothing is allocated.
 /// Errors     those of `check_attend`, raised before anything is written.
 /// Accuracy   sums of products in the compute type (double for double, float below), in an order that depends on the
-///            block sizes alone: within n epsilon of the row's condition. Where q, keys and values are bf16 and the
+///            block sizes alone: within n epsilon of the row's condition. Where q, keys, values and out are bf16 and the
 ///            machine multiplies it in pairs (AVX512-BF16), weights are rounded to bf16 before they meet the values.
 template <class Q, key_source K, key_source V, class O, class E>
 void attend(unchecked_t, head_view<Q> q, const K& keys, const V& values, head_view<O> out, const E& encoding,

@@ -19,8 +19,8 @@ namespace posenc::inline POSENC_ISA::detail {
 inline constexpr index_t max_block = 64;
 
 /// Blocks of queries that meet a tile of keys one after the other, at most: what it takes to bring a tile together is
-/// then a quarter. As many as stay in L2.
-inline constexpr index_t max_blocks_at_once = 4;
+/// then an eighth. As many as stay in L2.
+inline constexpr index_t max_blocks_at_once = 8;
 inline constexpr index_t bytes_at_once = 768 << 10;
 
 /// What a worker keeps on its stack when the caller gives no workspace.
@@ -169,14 +169,17 @@ class tile_sizes {
   }
 };
 
-template <class Q, class K, class V>
-inline constexpr bool all_are_bf16 = std::same_as<std::remove_const_t<Q>, bf16>&& std::same_as<key_element_t<K>, bf16>&&
-    std::same_as<key_element_t<V>, bf16>;
+/// Weights rounded to bf16 show in no output that is rounded to bf16.
+template <class Q, class K, class V, class O>
+inline constexpr bool multiplies_pairs_of =
+    multiplies_bf16_pairs&& std::same_as<std::remove_const_t<Q>, bf16>&& std::same_as<key_element_t<K>, bf16>&&
+        std::same_as<key_element_t<V>, bf16>&& std::same_as<std::remove_const_t<O>, bf16>;
 
-template <class Q, class K, class V, class E>
+/// For an output of the queries' type, unless told.
+template <class Q, class O = Q, class K, class V, class E>
 auto tile_sizes_of(index_t num_queries, index_t head_dim, const K& keys, const V& values, const E& encoding) noexcept {
   tile_sizes<compute_t<Q>, E> sizes;
-  sizes.in_pairs = multiplies_bf16_pairs && all_are_bf16<Q, K, V> && !hooks::reads_content(encoding);
+  sizes.in_pairs = multiplies_pairs_of<Q, K, V, O> && !hooks::reads_content(encoding);
   sizes.num_queries = num_queries;
   sizes.num_keys = keys.num_tokens;
   sizes.head_dim = head_dim;

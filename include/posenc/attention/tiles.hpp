@@ -35,7 +35,7 @@ template <class Q, class K, class V, class O, class E>
 class attend_call {
   using T = compute_t<Q>;
   using sizes_t = tile_sizes<T, E>;
-  static constexpr bool may_pair = multiplies_bf16_pairs && all_are_bf16<Q, K, V>;
+  static constexpr bool may_pair = multiplies_pairs_of<Q, K, V, O>;
 
  public:
   attend_call(head_view<Q> q, const K& keys, const V& values, head_view<O> out, const E& encoding,
@@ -46,7 +46,7 @@ class attend_call {
         out_(out),
         encoding_(encoding),
         options_(options),
-        sizes_(tile_sizes_of<Q>(q.num_tokens, q.head_dim, keys, values, encoding)),
+        sizes_(tile_sizes_of<Q, O>(q.num_tokens, q.head_dim, keys, values, encoding)),
         block_(sizes_.fit(sizes_t::values_a_worker(options.run))),
         query_offset_(resolve_query_offset(options, q.num_tokens, keys.num_tokens)),
         query_positions_(or_indices(options.positions.queries, query_offset_, q.num_tokens)),
