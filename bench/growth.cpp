@@ -1,17 +1,23 @@
 // How does cost grow with length, and with threads?
 //
 // `exponent`: the slope of log time over log length, by least squares over four lengths. `speedup`: the time of one
-// thread over that of two, in turn.
+// thread over that of two, in turn; pinned to one core, the second thread takes another.
 #include "attention_call.hpp"
 #include "beside.hpp"
+#include "limits.hpp"
+#include "thread_pool.hpp"
 
 #include <posenc/encodings/rope.hpp>
 #include <posenc/scaling/default.hpp>
 
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <memory>
-#include <thread>
+#include <optional>
 #include <vector>
 
 namespace posenc_bench {
@@ -83,38 +89,90 @@ void rotation_grows(benchmark::State& state) {
 }
 BENCHMARK(rotation_grows)->UseManualTime();
 
-/// A loop over two threads, one of them made for the call.
-const auto on_two_threads = [](index_t num_tasks, task_ref task) {
-  const auto every_other = [=](index_t worker) {
-    for (index_t i = worker; i < num_tasks; i += 2) task(i, worker);
-  };
-  std::thread second([=] { every_other(1); });
-  every_other(0);
-  second.join();
+/// While it lives, threads that are started run on other cores than the one we are pinned to.
+class other_cores {
+ public:
+  other_cores() {
+    sched_getaffinity(0, sizeof ours_, &ours_);
+    cpu_set_t others;
+    CPU_ZERO(&others);
+    for (long core = 0; core < sysconf(_SC_NPROCESSORS_CONF); ++core) {
+      if (CPU_COUNT(&ours_) > 1 || !CPU_ISSET(core, &ours_)) CPU_SET(core, &others);
+    }
+    found_ = sched_setaffinity(0, sizeof others, &others) == 0;
+  }
+  ~other_cores() { sched_setaffinity(0, sizeof ours_, &ours_); }
+  other_cores(const other_cores&) = delete;
+  other_cores& operator=(const other_cores&) = delete;
+
+  bool found() const { return found_; }
+
+ private:
+  cpu_set_t ours_;
+  bool found_;
 };
 
-// Pinned to one core there is nothing to gain: run this one without.
-void attention_on_two_threads(benchmark::State& state) {
-  const attention_sizes sizes{state.range(0), state.range(1), 128, 32, 8, true};
-  attention_call<float> x(sizes);
-  const index_band band = sizes.num_queries > 1 ? causal() : index_band{};
-  const auto run = [&](const parallel_for& threads) {
-    std::vector<float> workspace(
-        static_cast<std::size_t>(workspace_size(x.queries(), x.keys(), x.values(), no_encoding{}, threads)));
-    return [&x, threads, band, workspace = std::move(workspace)]() mutable {
-      attend(x.queries(), x.keys(), x.values(), x.view(x.out, x.of.num_queries, x.of.num_heads), no_encoding{},
-             {.band = band, .run = {.workspace = workspace, .threads = threads}});
-    };
-  };
-  auto one = run({}), two = run(parallel_for(on_two_threads, 2));
-  double least[2] = {1e9, 1e9};
-  for (auto _ : state) {
-    least[0] = std::min(least[0], seconds_of([&] { one(); }, 1));
-    const double seconds = seconds_of([&] { two(); }, 1);
-    least[1] = std::min(least[1], seconds);
-    state.SetIterationTime(seconds);
+/// Fastest of one thread and of two, in turn, as a ratio.
+class speedup {
+ public:
+  template <class F>
+  double measure(const F& run) {
+    for (int num_threads : {1, 2}) {
+      double& least = least_[num_threads - 1];
+      seconds_ = seconds_of([&] { run(num_threads); }, 1);
+      least = std::min(least, seconds_);
+    }
+    return seconds_;
   }
-  state.counters["speedup"] = least[0] / least[1];
+  double ratio() const { return least_[0] / least_[1]; }
+
+ private:
+  double least_[2] = {1e9, 1e9};
+  double seconds_ = 0;
+};
+
+/// `limit_speedup`: that of the same amount of multiply-adds, or of a sum over keys and values, which is what two cores
+/// of this machine can gain.
+void attention_on_two_threads(benchmark::State& state) {
+  std::optional<thread_pool> pool;
+  {
+    const other_cores scope;
+    if (!scope.found()) return state.SkipWithError("there is no second core");
+    pool.emplace(2);
+  }
+  const auto in_parallel = [&](int num_threads, index_t num_tasks, task_ref task) {
+    if (num_threads == 2) return (*pool)(num_tasks, task);
+    for (index_t i = 0; i < num_tasks; ++i) task(i, 0);
+  };
+
+  const attention_sizes sizes{state.range(0), state.range(1), 128, 32, 8, true};
+  const bool prefills = sizes.num_queries > 1;
+  attention_call<float> x(sizes);
+  const parallel_for two(*pool, 2);
+  std::vector<float> workspace(
+      static_cast<std::size_t>(workspace_size(x.queries(), x.keys(), x.values(), no_encoding{}, two)));
+  const auto attend_with = [&](int num_threads) {
+    attend(x.queries(), x.keys(), x.values(), x.view(x.out, x.of.num_queries, x.of.num_heads), no_encoding{},
+           {.band = prefills ? causal() : index_band{},
+            .run = {.workspace = workspace, .threads = num_threads == 2 ? two : parallel_for{}}});
+  };
+  constexpr index_t pieces = 64;
+  const auto limit = [&](int num_threads) {
+    const auto task = [&](index_t i, index_t) {
+      if (prefills) return multiply_add(20000);
+      const std::size_t share = x.k.size() / pieces, first = static_cast<std::size_t>(i) * share;
+      benchmark::DoNotOptimize(sum(x.k.data() + first, share) + sum(x.v.data() + first, share));
+    };
+    in_parallel(num_threads, pieces, task_ref(task));
+  };
+
+  speedup its, limits;
+  for (auto _ : state) {
+    limits.measure(limit);
+    state.SetIterationTime(its.measure(attend_with));
+  }
+  state.counters["speedup"] = its.ratio();
+  state.counters["limit_speedup"] = limits.ratio();
 }
 BENCHMARK(attention_on_two_threads)->ArgNames({"queries", "keys"})->Args({512, 512})->Args({1, 32768})->UseManualTime();
 

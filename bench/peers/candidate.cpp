@@ -1,6 +1,6 @@
 #include "candidate.hpp"
 
-#include "thread_pool.hpp"
+#include "../thread_pool.hpp"
 
 #include <posenc/attention/attend.hpp>
 #include <posenc/attention/backward.hpp>
