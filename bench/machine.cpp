@@ -1,5 +1,7 @@
 #include "machine.hpp"
 
+#include "limits.hpp"
+
 #include <posenc/kernels/vectors.hpp>
 #include <posenc/version.hpp>
 
@@ -13,6 +15,12 @@
 namespace posenc_bench {
 
 namespace {
+
+#if defined(__clang__)
+constexpr const char* compiler = __VERSION__;
+#else
+constexpr const char* compiler = "GCC " __VERSION__;
+#endif
 
 std::string first_line_of(const std::string& path) {
   std::ifstream file(path);
@@ -49,6 +57,12 @@ std::string frequency() {
   return text;
 }
 
+std::string peak() {
+  char text[80];
+  std::snprintf(text, sizeof text, "%.1f flops a cycle at the start", flops_a_cycle());
+  return text;
+}
+
 }  // namespace
 
 double clock_rate() {
@@ -66,18 +80,29 @@ double clock_rate() {
   return static_cast<double>(steps) / best;
 }
 
-std::vector<std::pair<std::string, std::string>> describe_machine() {
-  return {
-    {"cpu", cpu_model()}, {"clock", frequency()}, {"cores", cores()}, {"load", first_line_of("/proc/loadavg")},
-#if defined(__clang__)
-        {"compiler", __VERSION__},
-#else
-        {"compiler", "GCC " __VERSION__},
-#endif
-        {"flags", POSENC_BENCH_FLAGS}, {
-      "vectors", std::to_string(8 * posenc::kernels::vector_bytes) + " bits"
-    }
+double flops_a_cycle() {
+  constexpr int rounds = 100'000;
+  double best = 1e9;
+  for (int attempt = 0; attempt < 20; ++attempt) {
+    const auto start = std::chrono::steady_clock::now();
+    multiply_add(rounds);
+    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return multiply_add_flops(rounds) / (best * clock_rate());
+}
+
+const std::vector<std::pair<std::string, std::string>>& describe_machine() {
+  static const std::vector<std::pair<std::string, std::string>> description{
+      {"cpu", cpu_model()},
+      {"clock", frequency()},
+      {"peak", peak()},
+      {"cores", cores()},
+      {"load", first_line_of("/proc/loadavg")},
+      {"compiler", compiler},
+      {"flags", POSENC_BENCH_FLAGS},
+      {"vectors", std::to_string(8 * posenc::kernels::vector_bytes) + " bits"},
   };
+  return description;
 }
 
 }  // namespace posenc_bench

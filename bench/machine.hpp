@@ -7,10 +7,14 @@
 
 namespace posenc_bench {
 
-/// Pairs of a name and what there is to say, for the head of a report.
-std::vector<std::pair<std::string, std::string>> describe_machine();
+/// Pairs of a name and what there is to say, for the head of a report; as it was when first asked.
+const std::vector<std::pair<std::string, std::string>>& describe_machine();
 
 /// Cycles a second that the core runs at now, by a chain of additions which take one each.
 double clock_rate();
+
+/// Float multiply-adds, each of them two, that the core gets done in a cycle. What two runs disagree on is the machine if
+/// they disagree on this: somebody else may compute on the same core.
+double flops_a_cycle();
 
 }  // namespace posenc_bench

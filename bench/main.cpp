@@ -105,7 +105,7 @@ int main(int argc, char** argv) {
   for (const auto& [name, value] : posenc_bench::describe_machine()) benchmark::AddCustomContext(name, value);
   posenc_bench::table report;
   benchmark::RunSpecifiedBenchmarks(&report);
-  const double clock = posenc_bench::clock_rate();
-  std::printf("\n%-10s%.2f GHz at the end\n", "clock", clock * 1e-9);
+  std::printf("\n%-10s%.2f GHz at the end\n", "clock", posenc_bench::clock_rate() * 1e-9);
+  std::printf("%-10s%.1f flops a cycle at the end\n", "peak", posenc_bench::flops_a_cycle());
   benchmark::Shutdown();
 }
