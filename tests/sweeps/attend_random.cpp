@@ -37,9 +37,10 @@ random_attention draw_call(random_values& random) {
   return call;
 }
 
-/// What one rounding of the largest score that a row meets on its way does to its weights.
-double condition(const reference_head& head, index_t q) {
-  double size = 1 + std::sqrt(static_cast<double>(head.scaled.cols()));
+/// What roundings do to a row: of sums over keys, and of scores in proportion to the largest that it meets on its way.
+/// The products that a score adds up come to sqrt(head_dim) / 4 in size, drawn from -1 to 1 and scaled.
+double condition(const reference_head& head, index_t q, index_t head_dim) {
+  double size = 1 + std::sqrt(static_cast<double>(head.scaled.cols())) + std::sqrt(static_cast<double>(head_dim)) / 4;
   for (index_t k = 0; k < head.biased.cols(); ++k) {
     if (std::isinf(head.biased(q, k))) continue;
     size = std::max({size, std::abs(head.biased(q, k)), std::abs(head.scaled(q, k))});
@@ -49,12 +50,12 @@ double condition(const reference_head& head, index_t q) {
 
 /// The largest error in epsilon of T times the row's condition; outputs that are stored narrower are given their step.
 template <class T, class O>
-double error_of(const std::vector<reference_head>& heads, head_view<O> out, lse_view<T> lse) {
+double error_of(const std::vector<reference_head>& heads, head_view<O> out, lse_view<T> lse, index_t head_dim) {
   double worst = 0;
   for (index_t h = 0; h < out.num_heads; ++h) {
     const reference_head& head = heads[static_cast<std::size_t>(h)];
     for (index_t q = 0; q < out.num_tokens; ++q) {
-      const double unit = static_cast<double>(std::numeric_limits<T>::epsilon()) * condition(head, q);
+      const double unit = static_cast<double>(std::numeric_limits<T>::epsilon()) * condition(head, q, head_dim);
       for (index_t d = 0; d < out.head_dim; ++d)
         worst = std::max(worst, std::abs(widen<double>(out.row(q, h)[d]) - head.out(q, d)) / unit);
       const auto sum = static_cast<double>(lse.at(q, h));
@@ -104,7 +105,7 @@ void sweep(const char* name, unsigned seed, int num_calls, double bound, const E
     const auto wide_q = in_double(q), wide_k = in_double(k), wide_v = in_double(v);
     const double error =
         error_of<T>(attend_reference(wide_q.view(), wide_k.view(), wide_v.view(), encoding, call.options<double>()),
-                    out.view(), options.lse);
+                    out.view(), options.lse, call.head_dim);
     if (!(error <= bound)) {
       CAPTURE(name, seed, i, call.sizes());
       CHECK(error <= bound);
@@ -154,7 +155,7 @@ void sweep_int8(unsigned seed, int num_calls, double bound) {
     const auto wide_q = in_double(q);
     const double error = error_of<float>(attend_reference(wide_q.view(), std::as_const(k.wide).view(),
                                                           std::as_const(v.wide).view(), slopes, call.options<double>()),
-                                         out.view(), options.lse);
+                                         out.view(), options.lse, call.head_dim);
     if (!(error <= bound)) {
       CAPTURE(seed, i, call.sizes());
       CHECK(error <= bound);
