@@ -123,7 +123,7 @@ void sweep_int8(unsigned seed, int num_calls, double bound) {
   double worst = 0;
   for (int i = 0; i < num_calls; ++i) {
     random_attention call = draw_call(random);
-    call.num_queries = std::max<index_t>(call.num_queries, 9);  // fewer are decoded
+    call.num_queries = std::max<index_t>(call.num_queries, detail::max_decode_queries + 1);  // fewer are decoded
     call.key_ranges.clear();
     call.mask = {};
     call.query_ids.clear();
