@@ -94,10 +94,10 @@ class other_cores {
  public:
   other_cores() {
     sched_getaffinity(0, sizeof ours_, &ours_);
-    cpu_set_t others;
-    CPU_ZERO(&others);
-    for (long core = 0; core < sysconf(_SC_NPROCESSORS_CONF); ++core) {
-      if (CPU_COUNT(&ours_) > 1 || !CPU_ISSET(core, &ours_)) CPU_SET(core, &others);
+    cpu_set_t others = ours_;
+    if (CPU_COUNT(&ours_) == 1) {
+      for (long core = 0; core < sysconf(_SC_NPROCESSORS_CONF); ++core)
+        CPU_ISSET(core, &ours_) ? CPU_CLR(core, &others) : CPU_SET(core, &others);
     }
     found_ = sched_setaffinity(0, sizeof others, &others) == 0;
   }
@@ -112,23 +112,23 @@ class other_cores {
   bool found_;
 };
 
-/// Fastest of one thread and of two, in turn, as a ratio.
+/// Fastest in the first way and in the second, in turn, as a ratio.
 class speedup {
  public:
+  /// Returns the seconds that the second way took.
   template <class F>
-  double measure(const F& run) {
-    for (int num_threads : {1, 2}) {
-      double& least = least_[num_threads - 1];
-      seconds_ = seconds_of([&] { run(num_threads); }, 1);
-      least = std::min(least, seconds_);
+  double measure(const F& run, const parallel_for (&ways)[2]) {
+    double seconds = 0;
+    for (int i = 0; i < 2; ++i) {
+      seconds = seconds_of([&] { run(ways[i]); }, 1);
+      least_[i] = std::min(least_[i], seconds);
     }
-    return seconds_;
+    return seconds;
   }
   double ratio() const { return least_[0] / least_[1]; }
 
  private:
   double least_[2] = {1e9, 1e9};
-  double seconds_ = 0;
 };
 
 /// `limit_speedup`: that of the same amount of multiply-adds, or of a sum over keys and values, which is what two cores
@@ -140,36 +140,31 @@ void attention_on_two_threads(benchmark::State& state) {
     if (!scope.found()) return state.SkipWithError("there is no second core");
     pool.emplace(2);
   }
-  const auto in_parallel = [&](int num_threads, index_t num_tasks, task_ref task) {
-    if (num_threads == 2) return (*pool)(num_tasks, task);
-    for (index_t i = 0; i < num_tasks; ++i) task(i, 0);
-  };
+  const parallel_for ways[2] = {{}, {*pool, 2}};
 
   const attention_sizes sizes{state.range(0), state.range(1), 128, 32, 8, true};
   const bool prefills = sizes.num_queries > 1;
   attention_call<float> x(sizes);
-  const parallel_for two(*pool, 2);
   std::vector<float> workspace(
-      static_cast<std::size_t>(workspace_size(x.queries(), x.keys(), x.values(), no_encoding{}, two)));
-  const auto attend_with = [&](int num_threads) {
+      static_cast<std::size_t>(workspace_size(x.queries(), x.keys(), x.values(), no_encoding{}, ways[1])));
+  const auto attend_by = [&](const parallel_for& threads) {
     attend(x.queries(), x.keys(), x.values(), x.view(x.out, x.of.num_queries, x.of.num_heads), no_encoding{},
-           {.band = prefills ? causal() : index_band{},
-            .run = {.workspace = workspace, .threads = num_threads == 2 ? two : parallel_for{}}});
+           {.band = prefills ? causal() : index_band{}, .run = {.workspace = workspace, .threads = threads}});
   };
-  constexpr index_t pieces = 64;
-  const auto limit = [&](int num_threads) {
+  const auto limit = [&](const parallel_for& threads) {
+    constexpr index_t pieces = 64;
     const auto task = [&](index_t i, index_t) {
       if (prefills) return multiply_add(20000);
       const std::size_t share = x.k.size() / pieces, first = static_cast<std::size_t>(i) * share;
       benchmark::DoNotOptimize(sum(x.k.data() + first, share) + sum(x.v.data() + first, share));
     };
-    in_parallel(num_threads, pieces, task_ref(task));
+    threads(pieces, task_ref(task));
   };
 
   speedup its, limits;
   for (auto _ : state) {
-    limits.measure(limit);
-    state.SetIterationTime(its.measure(attend_with));
+    limits.measure(limit, ways);
+    state.SetIterationTime(its.measure(attend_by, ways));
   }
   state.counters["speedup"] = its.ratio();
   state.counters["limit_speedup"] = limits.ratio();

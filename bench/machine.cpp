@@ -1,5 +1,6 @@
 #include "machine.hpp"
 
+#include "beside.hpp"
 #include "limits.hpp"
 
 #include <posenc/kernels/vectors.hpp>
@@ -8,7 +9,6 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <fstream>
 
@@ -21,6 +21,13 @@ constexpr const char* compiler = __VERSION__;
 #else
 constexpr const char* compiler = "GCC " __VERSION__;
 #endif
+
+template <class F>
+double least_seconds_of(const F& run) {
+  double least = 1e9;
+  for (int attempt = 0; attempt < 20; ++attempt) least = std::min(least, seconds_of(run, 1));
+  return least;
+}
 
 std::string first_line_of(const std::string& path) {
   std::ifstream file(path);
@@ -67,28 +74,18 @@ std::string peak() {
 
 double clock_rate() {
   constexpr long steps = 4'000'000;
-  double best = 1e9;
-  for (int attempt = 0; attempt < 20; ++attempt) {
-    const auto start = std::chrono::steady_clock::now();
-    long sum = 0;
-    for (long i = 0; i < steps; ++i) {
-      sum += i;
-      asm volatile("" : "+r"(sum));
-    }
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-  }
-  return static_cast<double>(steps) / best;
+  return static_cast<double>(steps) / least_seconds_of([] {
+           long sum = 0;
+           for (long i = 0; i < steps; ++i) {
+             sum += i;
+             asm volatile("" : "+r"(sum));
+           }
+         });
 }
 
 double flops_a_cycle() {
   constexpr int rounds = 100'000;
-  double best = 1e9;
-  for (int attempt = 0; attempt < 20; ++attempt) {
-    const auto start = std::chrono::steady_clock::now();
-    multiply_add(rounds);
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-  }
-  return multiply_add_flops(rounds) / (best * clock_rate());
+  return multiply_add_flops(rounds) / (least_seconds_of([] { multiply_add(rounds); }) * clock_rate());
 }
 
 const std::vector<std::pair<std::string, std::string>>& describe_machine() {

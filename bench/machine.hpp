@@ -13,8 +13,7 @@ const std::vector<std::pair<std::string, std::string>>& describe_machine();
 /// Cycles a second that the core runs at now, by a chain of additions which take one each.
 double clock_rate();
 
-/// Float multiply-adds, each of them two, that the core gets done in a cycle. What two runs disagree on is the machine if
-/// they disagree on this: somebody else may compute on the same core.
+/// Float operations of multiply-adds that the core gets done in a cycle: fewer while somebody else computes on it.
 double flops_a_cycle();
 
 }  // namespace posenc_bench

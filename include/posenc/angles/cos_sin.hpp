@@ -112,7 +112,8 @@ void cos_sin_of(const phase& p, T& cos, T& sin) noexcept {
   sin = static_cast<T>(std::bit_cast<double>(s_bits ^ swap ^ quadrant >> 1 << 63 ^ sign));
 }
 
-// ---- Many pairs in float: in double up to the one rounding, in vectors. ----
+// ---- Many pairs in float: in double up to the one rounding. In explicit vectors: of loops, compilers make vectors of half
+// the width for some AVX-512 processors. ----
 
 using doubles = kernels::vector<double>;
 using whole_numbers = kernels::vector<std::uint64_t>;
@@ -249,7 +250,7 @@ void cos_sin_block(const frequency_table& f, std::size_t first, const PositionOf
 template <class PositionOf>
 void cos_sin_blocks(const frequency_table& f, std::size_t first, std::size_t count, const PositionOf& position_of,
                     float* cos, float* sin) noexcept {
-  // No shorter blocks: a wide load of what two narrower stores have just written would wait for them.
+  // No shorter blocks: without FMA, a wide load of what two narrower stores have just written would wait for them.
   constexpr std::size_t block = frequency_table::block;
   std::size_t done = 0;
   for (; count - done >= 64; done += 64) cos_sin_block<64>(f, first + done, position_of, cos + done, sin + done);

@@ -138,7 +138,7 @@ class attend_call {
     tile_rows<T> values;
     tile_rows<bf16_pair> key_pairs;  // these instead, where bf16 is multiplied in pairs
     tile_rows<bf16_pair> value_pairs;
-    std::uint64_t values_not_finite;  // of a careful walk: a bit for each row; such rows are zeros
+    std::uint64_t values_not_finite;  // a bit for each row, which is zeros then; a careful walk sets it
     position_t key_positions[max_block];
   };
 
@@ -266,10 +266,7 @@ class attend_call {
       load_key_pairs(keys_, kv_head, tile.first, tile.count, as_pairs(m.keys), key_stride_);
       tile.key_pairs = {as_pairs(m.keys), key_stride_};
     }
-    if constexpr (Careful)
-      tile.values_not_finite = rows_that_are_not_finite(values_, kv_head, tile.first, tile.count);
-    else
-      tile.values_not_finite = 0;
+    tile.values_not_finite = Careful ? rows_that_are_not_finite(values_, kv_head, tile.first, tile.count) : 0;
     load_value_pairs(values_, kv_head, tile.first, tile.count, tile.values_not_finite, as_pairs(m.values),
                      value_stride_);
     tile.value_pairs = {as_pairs(m.values), value_stride_};

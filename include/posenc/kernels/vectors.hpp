@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstring>
+#include <utility>
 
 #if defined(__F16C__) || defined(__FMA__)
 #include <immintrin.h>
@@ -51,28 +52,31 @@ void store(void* to, const V& v) noexcept {
   std::memcpy(to, &v, sizeof v);
 }
 
+namespace detail {
+template <class V>
+inline constexpr std::size_t num_lanes = sizeof(V) / sizeof(std::declval<V&>()[0]);
+
+/// Lane i of as many is lane `LaneOf{}(i)` of those of a and then those of b.
+template <class LaneOf, class V, std::size_t... I>
+auto shuffled(V a, V b, std::index_sequence<I...>) noexcept {
+  return __builtin_shufflevector(a, b, static_cast<int>(LaneOf{}(I))...);
+}
+template <std::size_t Lanes, class V, class LaneOf>
+auto shuffled(V a, V b, LaneOf) noexcept {
+  return shuffled<LaneOf>(a, b, std::make_index_sequence<Lanes>{});
+}
+}  // namespace detail
+
 /// Two vectors of half the size as one.
 template <class V>
 auto joined(V a, V b) noexcept {
-  constexpr std::size_t count = sizeof(V) / sizeof(a[0]);
-  if constexpr (count == 2)
-    return __builtin_shufflevector(a, b, 0, 1, 2, 3);
-  else if constexpr (count == 4)
-    return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
-  else
-    return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  return detail::shuffled<2 * detail::num_lanes<V>>(a, b, [](std::size_t i) { return i; });
 }
 
 /// {a0, a2, a4, ..., b0, b2, b4, ...}: of 64-bit lanes the lower halves.
 template <class V>
 V low_halves(V a, V b) noexcept {
-  constexpr std::size_t count = sizeof(V) / sizeof(a[0]);
-  if constexpr (count == 4)
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6);
-  else if constexpr (count == 8)
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
-  else
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  return detail::shuffled<detail::num_lanes<V>>(a, b, [](std::size_t i) { return 2 * i; });
 }
 
 /// Two vectors of double as one of float.
@@ -97,41 +101,17 @@ inline vector<double> fused(vector<double> a, vector<double> b, vector<double> c
 /// {v1, v0, v3, v2, ...}
 template <class V>
 V swap_pairs(V v) noexcept {
-  constexpr std::size_t count = sizeof(V) / sizeof(v[0]);
-  if constexpr (count == 2)
-    return __builtin_shufflevector(v, v, 1, 0);
-  else if constexpr (count == 4)
-    return __builtin_shufflevector(v, v, 1, 0, 3, 2);
-  else if constexpr (count == 8)
-    return __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6);
-  else
-    return __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+  return detail::shuffled<detail::num_lanes<V>>(v, v, [](std::size_t i) { return i ^ 1U; });
 }
 
 /// {v0, v0, v1, v1, ...} of the lower half of the lanes, and the same of the upper half.
 template <class V>
 V double_low_half(V v) noexcept {
-  constexpr std::size_t count = sizeof(V) / sizeof(v[0]);
-  if constexpr (count == 2)
-    return __builtin_shufflevector(v, v, 0, 0);
-  else if constexpr (count == 4)
-    return __builtin_shufflevector(v, v, 0, 0, 1, 1);
-  else if constexpr (count == 8)
-    return __builtin_shufflevector(v, v, 0, 0, 1, 1, 2, 2, 3, 3);
-  else
-    return __builtin_shufflevector(v, v, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+  return detail::shuffled<detail::num_lanes<V>>(v, v, [](std::size_t i) { return i / 2; });
 }
 template <class V>
 V double_high_half(V v) noexcept {
-  constexpr std::size_t count = sizeof(V) / sizeof(v[0]);
-  if constexpr (count == 2)
-    return __builtin_shufflevector(v, v, 1, 1);
-  else if constexpr (count == 4)
-    return __builtin_shufflevector(v, v, 2, 2, 3, 3);
-  else if constexpr (count == 8)
-    return __builtin_shufflevector(v, v, 4, 4, 5, 5, 6, 6, 7, 7);
-  else
-    return __builtin_shufflevector(v, v, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15);
+  return detail::shuffled<detail::num_lanes<V>>(v, v, [](std::size_t i) { return (detail::num_lanes<V> + i) / 2; });
 }
 
 /// Keeps a loaded vector in a register: GCC would otherwise fold the load into each of its uses, and loads are the limit.
