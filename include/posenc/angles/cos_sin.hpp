@@ -170,9 +170,9 @@ void reduce(const frequency_table& f, std::size_t first, const PositionOf& posit
     const auto high = kernels::load<doubles>(f.high.data() + first + i);
     const auto middle = kernels::load<doubles>(f.middle.data() + first + i);
     const auto low = kernels::load<doubles>(f.low.data() + first + i);
-    const doubles position = positions_of(position_of, first + i);
-    doubles rounded = fused(position, high, rounder);
-    kernels::hide_origin(rounded);
+    doubles position = positions_of(position_of, first + i);
+    kernels::hide_origin(position);
+    const doubles rounded = fused(position, high, rounder);
     const doubles rest = fused(position, high, rounder - rounded);
     kernels::store(r.t + i, fused(position, low, fused(position, middle, rest)));
     kernels::store(r.quadrant + i, rounded);

@@ -122,7 +122,8 @@ void pin([[maybe_unused]] V& v) noexcept {
 #endif
 }
 
-/// Keeps the compiler from seeing how `v` came about. Fast math takes (x + c) - c for x, in intrinsics too.
+/// Keeps the compiler from knowing `v`: under fast math a fused product with one is a sum like any other, and
+/// (x + c) - c is x.
 template <class V>
 void hide_origin(V& v) noexcept {
 #if defined(__x86_64__)
