@@ -1,36 +1,58 @@
 // bf16 two at a time, as 32-bit words: no lane has to move on any instruction set.
 #pragma once
 
+#include <posenc/kernels/vectors.hpp>
 #include <posenc/scalar.hpp>
 
 #include <bit>
+#include <concepts>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 namespace posenc::inline POSENC_ISA::kernels::detail {
 
-/// Two neighbours widened: the even one is the word's low half shifted up, the odd one its high half as it is.
+/// Neighbours widened, of one word (V is float) or of a vector of words: the even one is a word's low half shifted up, the
+/// odd one its high half as it is.
+template <class V>
 struct bf16_pair {
-  float even;
-  float odd;
+  V even;
+  V odd;
 };
 
-inline bf16_pair load_bf16_pair(const bf16* from) noexcept {
-  std::uint32_t word;
+template <class V>
+bf16_pair<V> load_bf16_pair(const bf16* from) noexcept {
+  using words = std::conditional_t<std::same_as<V, float>, std::uint32_t, vector<std::uint32_t>>;
+  words word;
   std::memcpy(&word, from, sizeof word);
-  return {std::bit_cast<float>(word << 16), std::bit_cast<float>(word & 0xffff'0000U)};
+  pin(word);
+  return {std::bit_cast<V>(word << 16), std::bit_cast<V>(word & 0xffff'0000U)};
 }
 
-// To nearest even, without a test for NaN: one that comes out of arithmetic on widened bf16 has a zero low half, which
-// cannot carry. (A NaN among the cosines and sines could.)
+// Rounding is to nearest even, without a test for NaN: one that comes out of arithmetic on widened bf16 has a zero low
+// half, which cannot carry. (A NaN among the cosines and sines could.)
+
 inline std::uint32_t rounded_to_upper_half(float value) noexcept {
   const auto bits = std::bit_cast<std::uint32_t>(value);
   return bits + 0x7fffU + ((bits >> 16) & 1U);
 }
-
-inline void store_bf16_pair(bf16* to, float even, float odd) noexcept {
-  const std::uint32_t word = (rounded_to_upper_half(even) >> 16) | (rounded_to_upper_half(odd) & 0xffff'0000U);
+inline void store_bf16_pair(bf16* to, bf16_pair<float> pair) noexcept {
+  const std::uint32_t word =
+      (rounded_to_upper_half(pair.even) >> 16) | (rounded_to_upper_half(pair.odd) & 0xffff'0000U);
   std::memcpy(to, &word, sizeof word);
+}
+
+/// The upper halves in order, plus the carries of the lower ones: an average's highest bit is the carry of its sum, and an
+/// average is one instruction.
+inline void store_bf16_pair(bf16* to, bf16_pair<vector<float>> pair) noexcept {
+  using words = vector<std::uint32_t>;
+  using halves = vector<std::uint16_t>;
+  const auto even = std::bit_cast<words>(pair.even);
+  const auto odd = std::bit_cast<words>(pair.odd);
+  const halves upper = alternating(std::bit_cast<halves>(even >> 16), std::bit_cast<halves>(odd));
+  const halves lower = alternating(std::bit_cast<halves>(even), std::bit_cast<halves>(odd << 16));
+  const halves to_even = (upper & 1) | 0x7ffe;
+  store(to, upper + (average(lower, to_even) >> 15));
 }
 
 static_assert(std::endian::native == std::endian::little,

@@ -73,6 +73,8 @@ template <index_t Pairs>
     f16* __restrict low = x + h * head_stride;
     f16* __restrict high = low + (Pairs > 0 ? Pairs : distance);
     for (index_t i = 0; i <= n - width; i += width) {
+      prefetch(low + i);
+      prefetch(high + i);
       const auto a = load_f16(low + i);
       const auto b = load_f16(high + i);
       const auto c = load<vector<float>>(cos + i);
@@ -87,29 +89,50 @@ template <index_t Pairs>
 }
 #endif
 
-/// In words of two neighbouring elements, cosines and sines of even and of odd elements apart.
+/// Cosines and sines of even and of odd pairs apart.
+struct word_angles {
+  alignas(64) float even_cos[max_pairs / 2];
+  alignas(64) float odd_cos[max_pairs / 2];
+  alignas(64) float even_sin[max_pairs / 2];
+  alignas(64) float odd_sin[max_pairs / 2];
+
+  void fill(const float* cos, const float* sin, index_t words) noexcept {
+    for (index_t i = 0; i < words; ++i) {
+      even_cos[i] = cos[2 * i];
+      odd_cos[i] = cos[2 * i + 1];
+      even_sin[i] = sin[2 * i];
+      odd_sin[i] = sin[2 * i + 1];
+    }
+  }
+};
+
+/// The i-th word of two neighbours, or a vector of words from it on (V).
+template <class V>
+[[gnu::always_inline]] inline void turn_words(bf16* low, bf16* high, const word_angles& angles, index_t i) noexcept {
+  const auto a = load_bf16_pair<V>(low + 2 * i);
+  const auto b = load_bf16_pair<V>(high + 2 * i);
+  const auto c = bf16_pair<V>{load<V>(angles.even_cos + i), load<V>(angles.odd_cos + i)};
+  const auto s = bf16_pair<V>{load<V>(angles.even_sin + i), load<V>(angles.odd_sin + i)};
+  store_bf16_pair(low + 2 * i, bf16_pair<V>{a.even * c.even - b.even * s.even, a.odd * c.odd - b.odd * s.odd});
+  store_bf16_pair(high + 2 * i, bf16_pair<V>{a.even * s.even + b.even * c.even, a.odd * s.odd + b.odd * c.odd});
+}
+
 template <index_t Pairs>
 [[gnu::noinline]] void rotate_half(bf16* x, index_t num_heads, index_t head_stride, index_t distance, index_t num_pairs,
                                    const float* __restrict cos, const float* __restrict sin) noexcept {
+  constexpr index_t width = lanes<float>;
   const index_t words = (Pairs > 0 ? Pairs : num_pairs) / 2;
-  alignas(64) float even_cos[max_pairs / 2], odd_cos[max_pairs / 2], even_sin[max_pairs / 2], odd_sin[max_pairs / 2];
-  for (index_t i = 0; i < words; ++i) {
-    even_cos[i] = cos[2 * i];
-    odd_cos[i] = cos[2 * i + 1];
-    even_sin[i] = sin[2 * i];
-    odd_sin[i] = sin[2 * i + 1];
-  }
+  word_angles angles;
+  angles.fill(cos, sin, words);
   for (index_t h = 0; h < num_heads; ++h) {
-    bf16* __restrict low = x + h * head_stride;
-    bf16* __restrict high = low + (Pairs > 0 ? Pairs : distance);
-    for (index_t i = 0; i < words; ++i) {
-      const bf16_pair a = load_bf16_pair(low + 2 * i);
-      const bf16_pair b = load_bf16_pair(high + 2 * i);
-      store_bf16_pair(low + 2 * i, a.even * even_cos[i] - b.even * even_sin[i],
-                      a.odd * odd_cos[i] - b.odd * odd_sin[i]);
-      store_bf16_pair(high + 2 * i, a.even * even_sin[i] + b.even * even_cos[i],
-                      a.odd * odd_sin[i] + b.odd * odd_cos[i]);
+    bf16* low = x + h * head_stride;
+    bf16* high = low + (Pairs > 0 ? Pairs : distance);
+    for (index_t i = 0; i <= words - width; i += width) {
+      prefetch(low + 2 * i);
+      prefetch(high + 2 * i);
+      turn_words<vector<float>>(low, high, angles, i);
     }
+    for (index_t i = words - words % width; i < words; ++i) turn_words<float>(low, high, angles, i);
     if (Pairs == 0 && num_pairs % 2 != 0) turn(low[2 * words], high[2 * words], cos[2 * words], sin[2 * words]);
   }
 }

@@ -86,6 +86,7 @@ template <index_t Pairs>
   for (index_t h = 0; h < num_heads; ++h) {
     f16* pair = x + h * head_stride;
     for (index_t i = 0; i <= columns - width; i += width) {
+      prefetch(pair + i);
       const auto v = load_f16(pair + i);
       store_f16(pair + i,
                 v * load<vector<float>>(angles.along + i) + swap_pairs(v) * load<vector<float>>(angles.across + i));
@@ -98,17 +99,27 @@ template <index_t Pairs>
 }
 #endif
 
-/// A word is a pair.
+/// A word is a pair; or a vector of them (V).
+template <class V>
+[[gnu::always_inline]] inline void turn_word(bf16* pair, const float* cos, const float* sin) noexcept {
+  const auto v = load_bf16_pair<V>(pair);
+  const auto c = load<V>(cos);
+  const auto s = load<V>(sin);
+  store_bf16_pair(pair, bf16_pair<V>{v.even * c - v.odd * s, v.even * s + v.odd * c});
+}
+
 template <index_t Pairs>
 [[gnu::noinline]] void rotate_interleaved(bf16* x, index_t num_heads, index_t head_stride, index_t num_pairs,
                                           const float* __restrict cos, const float* __restrict sin) noexcept {
+  constexpr index_t width = lanes<float>;
   const index_t n = Pairs > 0 ? Pairs : num_pairs;
   for (index_t h = 0; h < num_heads; ++h) {
-    bf16* __restrict pair = x + h * head_stride;
-    for (index_t i = 0; i < n; ++i) {
-      const bf16_pair v = load_bf16_pair(pair + 2 * i);
-      store_bf16_pair(pair + 2 * i, v.even * cos[i] - v.odd * sin[i], v.even * sin[i] + v.odd * cos[i]);
+    bf16* pair = x + h * head_stride;
+    for (index_t i = 0; i <= n - width; i += width) {
+      prefetch(pair + 2 * i);
+      turn_word<vector<float>>(pair + 2 * i, cos + i, sin + i);
     }
+    for (index_t i = n - n % width; i < n; ++i) turn_word<float>(pair + 2 * i, cos + i, sin + i);
   }
 }
 

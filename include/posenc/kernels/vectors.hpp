@@ -4,11 +4,14 @@
 #include <posenc/error.hpp>   // index_t
 #include <posenc/scalar.hpp>  // f16
 
+#include <bit>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
-#if defined(__F16C__) || defined(__FMA__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
@@ -104,6 +107,28 @@ V swap_pairs(V v) noexcept {
   return detail::shuffled<detail::num_lanes<V>>(v, v, [](std::size_t i) { return i ^ 1U; });
 }
 
+/// {a0, b1, a2, b3, ...}
+template <class V>
+V alternating(V a, V b) noexcept {
+  return detail::shuffled<detail::num_lanes<V>>(
+      a, b, [](std::size_t i) { return i % 2 == 0 ? i : detail::num_lanes<V> + i; });
+}
+
+/// (a + b + 1) / 2, without overflow.
+inline vector<std::uint16_t> average(vector<std::uint16_t> a, vector<std::uint16_t> b) noexcept {
+#if defined(__AVX512BW__)
+  return std::bit_cast<vector<std::uint16_t>>(_mm512_avg_epu16(std::bit_cast<__m512i>(a), std::bit_cast<__m512i>(b)));
+#elif defined(__AVX2__) && !defined(__AVX512F__)
+  return std::bit_cast<vector<std::uint16_t>>(_mm256_avg_epu16(std::bit_cast<__m256i>(a), std::bit_cast<__m256i>(b)));
+#elif defined(__SSE2__) && !defined(__AVX__)
+  return std::bit_cast<vector<std::uint16_t>>(_mm_avg_epu16(std::bit_cast<__m128i>(a), std::bit_cast<__m128i>(b)));
+#elif defined(__ARM_NEON)
+  return std::bit_cast<vector<std::uint16_t>>(vrhaddq_u16(std::bit_cast<uint16x8_t>(a), std::bit_cast<uint16x8_t>(b)));
+#else
+  return (a | b) - ((a ^ b) >> 1);
+#endif
+}
+
 /// {v0, v0, v1, v1, ...} of the lower half of the lanes, and the same of the upper half.
 template <class V>
 V double_low_half(V v) noexcept {
@@ -114,11 +139,18 @@ V double_high_half(V v) noexcept {
   return detail::shuffled<detail::num_lanes<V>>(v, v, [](std::size_t i) { return (detail::num_lanes<V> + i) / 2; });
 }
 
+/// Asks for what lies a page further on. Processors fetch ahead, but not beyond a page, and not far enough for elements that
+/// take much arithmetic: worth a third of the speed of 16 bits from memory.
+inline void prefetch(const void* at) noexcept { __builtin_prefetch(static_cast<const char*>(at) + 4096); }
+
 /// Keeps a loaded vector in a register: GCC would otherwise fold the load into each of its uses, and loads are the limit.
 template <class V>
 void pin([[maybe_unused]] V& v) noexcept {
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-  asm("" : "+v"(v));
+  if constexpr (std::is_arithmetic_v<V>)
+    asm("" : "+r"(v));
+  else
+    asm("" : "+v"(v));
 #endif
 }
 
