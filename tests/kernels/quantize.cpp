@@ -104,6 +104,22 @@ TEST_CASE("quantize: of random floats and scales not one is rounded otherwise th
   CHECK(differing == 0);
 }
 
+TEST_CASE("quantize: a quotient about as near to a half as float can tell is rounded as defined", "[quantize]") {
+  random_values random(4);
+  CAPTURE(random.seed());
+  std::size_t differing = 0;
+  for (int round = 0; round < 5000; ++round) {
+    const auto scale = static_cast<float>(std::exp2(random.real(-60, 60)));
+    auto x = random.list<float>(64, -126.0 * static_cast<double>(scale), 126.0 * static_cast<double>(scale));
+    const double off = std::exp2(random.real(-20, -11)) * (round % 2 == 0 ? 1 : -1);
+    const double quotient = std::floor(random.real(-127, 127)) + 0.5 + off;
+    x[static_cast<std::size_t>(round) % 64] = static_cast<float>(quotient * static_cast<double>(scale));
+    x[63 - static_cast<std::size_t>(round) % 64] = scale * static_cast<float>(random.real(126.9, 127.6));
+    differing += quantized(x, scale) != by_definition(x, scale);
+  }
+  CHECK(differing == 0);
+}
+
 TEMPLATE_TEST_CASE("quantize: what does not fit saturates, in rows of one length or another", "[quantize]", float,
                    double, bf16, f16) {
   const std::vector<double> sizes{126.4, 127.4, 128, 1e3, 6e4};

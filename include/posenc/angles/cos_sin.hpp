@@ -239,7 +239,7 @@ void cos_sin_block(const frequency_table& f, std::size_t first, const PositionOf
     const auto c = (words)kernels::narrowed(short_cosine(lower_z), short_cosine(upper_z));
     const auto s = (words)kernels::narrowed(lower.t * short_sine_over_t(lower_z), upper.t * short_sine_over_t(upper_z));
     // An odd quadrant swaps the two; signs are bits.
-    const words quadrant = kernels::low_halves((words)lower.quadrant, (words)upper.quadrant);
+    const words quadrant = kernels::evens((words)lower.quadrant, (words)upper.quadrant);
     const words swap = (c ^ s) & (0U - (quadrant & 1U));
     kernels::store(cos + i, c ^ swap ^ ((quadrant + 1U) & 2U) << 30);
     kernels::store(sin + i, s ^ swap ^ (quadrant & 2U) << 30);

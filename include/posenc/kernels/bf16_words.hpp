@@ -42,18 +42,33 @@ inline void store_bf16_pair(bf16* to, bf16_pair<float> pair) noexcept {
   std::memcpy(to, &word, sizeof word);
 }
 
-/// The upper halves in order, plus the carries of the lower ones: an average's highest bit is the carry of its sum, and an
-/// average is one instruction.
-inline void store_bf16_pair(bf16* to, bf16_pair<vector<float>> pair) noexcept {
-  using words = vector<std::uint32_t>;
-  using halves = vector<std::uint16_t>;
-  const auto even = std::bit_cast<words>(pair.even);
-  const auto odd = std::bit_cast<words>(pair.odd);
-  const halves upper = alternating(std::bit_cast<halves>(even >> 16), std::bit_cast<halves>(odd));
-  const halves lower = alternating(std::bit_cast<halves>(even), std::bit_cast<halves>(odd << 16));
-  const halves to_even = (upper & 1) | 0x7ffe;
-  store(to, upper + (average(lower, to_even) >> 15));
-}
+using bf16_halves = vector<std::uint16_t>;
+
+/// The upper halves of words of neighbours, in order, and their lower halves.
+struct bf16_split {
+  bf16_halves upper;
+  bf16_halves lower;
+
+  explicit bf16_split(bf16_pair<vector<float>> pair) noexcept {
+    const auto even = std::bit_cast<vector<std::uint32_t>>(pair.even);
+    const auto odd = std::bit_cast<vector<std::uint32_t>>(pair.odd);
+    upper = alternating(std::bit_cast<bf16_halves>(even >> 16), std::bit_cast<bf16_halves>(odd));
+    lower = alternating(std::bit_cast<bf16_halves>(even), std::bit_cast<bf16_halves>(odd << 16));
+  }
+  /// An average's highest bit is the carry of its sum, and an average is one instruction.
+  bf16_halves rounded() const noexcept {
+    const bf16_halves to_even = (upper & 1) | 0x7ffe;
+    return upper + (average(lower, to_even) >> 15);
+  }
+  bf16_halves rounded_or_nan() const noexcept {
+    // Above infinity in size. Compared as signed integers, which every instruction set can.
+    const bf16_halves something = lower != 0 ? bf16_halves{} + 1 : bf16_halves{};
+    const auto size = std::bit_cast<vector<std::int16_t>>((upper & 0x7fff) + something);
+    return size > 0x7f80 ? upper | 0x40 : rounded();
+  }
+};
+
+inline void store_bf16_pair(bf16* to, bf16_pair<vector<float>> pair) noexcept { store(to, bf16_split(pair).rounded()); }
 
 static_assert(std::endian::native == std::endian::little,
               "posenc: the even element of a word is taken to be its low half");

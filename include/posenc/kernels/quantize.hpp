@@ -3,6 +3,7 @@
 
 #include <posenc/error.hpp>  // index_t
 #include <posenc/kernels/convert.hpp>
+#include <posenc/kernels/vectors.hpp>
 #include <posenc/scalar.hpp>  // widen, narrow
 
 #include <algorithm>
@@ -95,6 +96,74 @@ float quantization_scale(const S* x,  // [count]
   return detail::scale_of<S>(detail::largest_size(x, count));
 }
 
+namespace detail {
+
+/// Whatever the quotients are.
+template <real S>
+void quantize_exactly(const S* __restrict x,  // [count]
+                      index_t count, float scale,
+                      std::int8_t* __restrict q)  // [count]
+    noexcept {
+  const double inverse = 1 / static_cast<double>(scale);
+  const double largest = 127 * static_cast<double>(scale);
+  for (index_t i = 0; i < count; ++i) {
+    // Choices between values of variables: GCC makes branches of std::clamp, and of a choice between constants.
+    double value = static_cast<double>(x[i]);
+    value = value < largest ? value : largest;
+    value = value > -largest ? value : -largest;
+    q[i] = nearest_integer(value * inverse);
+  }
+}
+
+// Adding it to a number below 2^22 in size leaves the nearest integer in the lowest bits.
+inline constexpr float integer_rounder = 0x1.8p23F;
+
+/// Quotients computed in float and rounded to the nearest integers: right, unless one is nearer to a half than its own error, or
+/// so large that it saturates.
+class quick_quantizer {
+  using floats = vector<float>;
+  using integers = vector<std::int32_t>;
+
+ public:
+  /// scale  of ordinary size, so that its inverse is normal
+  explicit quick_quantizer(float scale) noexcept : inverse_(1 / scale) {}
+
+  void operator()(const float* x, std::int8_t* q) noexcept {
+    const floats value = load<floats>(x) * inverse_;
+    floats sum = value + integer_rounder;
+    hide_origin(sum);
+    store_bytes(q, std::bit_cast<integers>(sum));
+    largest_ = larger(largest_, size_of(value));
+    farthest_ = larger(farthest_, size_of(value - (sum - integer_rounder)));
+  }
+  bool was_right() const noexcept {
+    // Two roundings of a quotient up to 127 leave it wrong by less than 2^-16.
+    constexpr float near_half = 0.5F - 0x1p-15F;
+    const integers beyond = larger(largest_ - std::bit_cast<std::int32_t>(127.25F),  //
+                                   farthest_ - std::bit_cast<std::int32_t>(near_half));
+    return largest_lane(beyond) < 0;
+  }
+
+ private:
+  // Sizes as their bits, which are ordered alike, NaN above all.
+  static integers size_of(floats x) noexcept { return std::bit_cast<integers>(x) & 0x7fff'ffff; }
+
+  float inverse_;
+  integers largest_{};   // quotient
+  integers farthest_{};  // from an integer
+};
+
+/// True if that was enough.
+inline bool quantize_quickly(const float* __restrict x, index_t count, float scale,
+                             std::int8_t* __restrict q) noexcept {
+  if (scale < 0x1p-100F || scale > 0x1p100F) return false;
+  quick_quantizer quantize(scale);
+  for (index_t i = 0; i < count; i += lanes<float>) quantize(x + i, q + i);
+  return quantize.was_right();
+}
+
+}  // namespace detail
+
 /// q[i] = x[i] / scale, rounded half to even, within -127 and 127; zeros where the scale is not finite.
 ///
 /// scale  above 0: the row's own, or a larger one. A smaller one lets the largest values saturate.
@@ -107,16 +176,12 @@ void quantize(const S* __restrict x,  // [count]
     std::fill_n(q, count, std::int8_t{0});
     return;
   }
-  const double inverse = 1 / static_cast<double>(scale);
-  if constexpr (real<S>) {
-    const double largest = 127 * static_cast<double>(scale);
-    for (index_t i = 0; i < count; ++i) {
-      // Choices between values of variables: GCC makes branches of std::clamp, and of a choice between constants.
-      double value = static_cast<double>(x[i]);
-      value = value < largest ? value : largest;
-      value = value > -largest ? value : -largest;
-      q[i] = detail::nearest_integer(value * inverse);
-    }
+  if constexpr (std::same_as<S, float>) {
+    const index_t whole = count - count % lanes<float>;
+    const index_t done = detail::quantize_quickly(x, whole, scale, q) ? whole : 0;
+    detail::quantize_exactly(x + done, count - done, scale, q + done);
+  } else if constexpr (std::same_as<S, double>) {
+    detail::quantize_exactly(x, count, scale, q);
   } else {
     detail::in_blocks(count, [&](index_t first, index_t size) {
       float wide[detail::block];

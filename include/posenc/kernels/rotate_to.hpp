@@ -2,6 +2,7 @@
 #pragma once
 
 #include <posenc/error.hpp>  // index_t
+#include <posenc/kernels/bf16_words.hpp>
 #include <posenc/kernels/convert.hpp>
 #include <posenc/kernels/rotate.hpp>  // pairing, with_known_pairs
 #include <posenc/kernels/vectors.hpp>
@@ -18,25 +19,6 @@ namespace kernels {
 
 namespace detail {
 
-/// {a0, a2, ..., b0, b2, ...}: the first columns of pairs that lie side by side in a and b.
-template <class V, std::size_t... I>
-V evens(V a, V b, std::index_sequence<I...>) noexcept {
-  return __builtin_shufflevector(a, b, (2 * I)...);
-}
-template <class V, std::size_t... I>
-V odds(V a, V b, std::index_sequence<I...>) noexcept {
-  return __builtin_shufflevector(a, b, (2 * I + 1)...);
-}
-/// {a0, b0, a1, b1, ...} of the lower half of the lanes, and the same of the upper half.
-template <class V, std::size_t... I>
-V zip_low(V a, V b, std::index_sequence<I...>) noexcept {
-  return __builtin_shufflevector(a, b, (I / 2 + I % 2 * sizeof...(I))...);
-}
-template <class V, std::size_t... I>
-V zip_high(V a, V b, std::index_sequence<I...>) noexcept {
-  return __builtin_shufflevector(a, b, (sizeof...(I) / 2 + I / 2 + I % 2 * sizeof...(I))...);
-}
-
 /// How pairs lie in a slice: pair i at columns (i, i + distance), or at (2i, 2i + 1).
 template <pairing Pairs, class S>
 struct pair_columns {
@@ -47,37 +29,61 @@ struct pair_columns {
   S& high(index_t i) const noexcept { return Pairs == pairing::half ? first[i + distance] : first[2 * i + 1]; }
 };
 
-template <real T>
-using lane_indices = std::make_index_sequence<static_cast<std::size_t>(lanes<T>)>;
-
 /// Both columns of pairs i, i + 1, ... , a vector of each.
 template <real T, pairing Pairs, class S>
-void load_pairs(pair_columns<Pairs, const S> x, index_t i, vector<T>& low, vector<T>& high) noexcept {
+[[gnu::always_inline]] inline void load_pairs(pair_columns<Pairs, const S> x, index_t i, vector<T>& low,
+                                              vector<T>& high) noexcept {
   if constexpr (Pairs == pairing::half) {
     low = load_wide<T>(x.first + i);
     high = load_wide<T>(x.first + x.distance + i);
+  } else if constexpr (std::same_as<S, bf16>) {  // a word is a pair
+    const auto words = load_bf16_pair<vector<T>>(x.first + 2 * i);
+    low = words.even;
+    high = words.odd;
   } else {
     const auto a = load_wide<T>(x.first + 2 * i);
     const auto b = load_wide<T>(x.first + 2 * i + lanes<T>);
-    low = evens(a, b, lane_indices<T>{});
-    high = odds(a, b, lane_indices<T>{});
+    low = evens(a, b);
+    high = odds(a, b);
   }
 }
 template <real T, pairing Pairs, class S>
-void store_pairs(pair_columns<Pairs, S> x, index_t i, vector<T> low, vector<T> high) noexcept {
-  if constexpr (Pairs == pairing::half) {
+[[gnu::always_inline]] inline void store_pairs(pair_columns<Pairs, S> x, index_t i, vector<T> low,
+                                               vector<T> high) noexcept {
+  if constexpr (std::same_as<S, bf16>) {
+    const bf16_halves words = bf16_split({low, high}).rounded_or_nan();
+    if constexpr (Pairs == pairing::half) {
+      store(x.first + i, evens(words));
+      store(x.first + x.distance + i, odds(words));
+    } else {
+      store(x.first + 2 * i, words);
+    }
+  } else if constexpr (Pairs == pairing::half) {
     store_narrow(x.first + i, low);
     store_narrow(x.first + x.distance + i, high);
   } else {
-    store_narrow(x.first + 2 * i, zip_low(low, high, lane_indices<T>{}));
-    store_narrow(x.first + 2 * i + lanes<T>, zip_high(low, high, lane_indices<T>{}));
+    store_narrow(x.first + 2 * i, zip_low(low, high));
+    store_narrow(x.first + 2 * i + lanes<T>, zip_high(low, high));
+  }
+}
+
+/// One head's pairs from `first` on, one by one: what is left of vectors. Not inlined, because few heads have any, and all would
+/// pay for its set-up.
+template <pairing Read, pairing Written, scalar S, scalar D, real T>
+[[gnu::noinline]] void rotate_last_pairs_to(pair_columns<Read, const S> from, pair_columns<Written, D> to,
+                                            index_t first, index_t num_pairs, const T* cos, const T* sin) noexcept {
+  for (index_t i = first; i < num_pairs; ++i) {
+    const T a = widen<T>(from.low(i));
+    const T b = widen<T>(from.high(i));
+    to.low(i) = narrow<D>(a * cos[i] - b * sin[i]);
+    to.high(i) = narrow<D>(a * sin[i] + b * cos[i]);
   }
 }
 
 /// One head's pairs. Not restrict: where both are read and written alike, `to` may be `from`.
 template <pairing Read, pairing Written, scalar S, scalar D, real T>
-void rotate_pairs_to(pair_columns<Read, const S> from, pair_columns<Written, D> to, index_t num_pairs, const T* cos,
-                     const T* sin) noexcept {
+[[gnu::always_inline]] inline void rotate_pairs_to(pair_columns<Read, const S> from, pair_columns<Written, D> to,
+                                                   index_t num_pairs, const T* cos, const T* sin) noexcept {
   index_t whole = 0;
   if constexpr (in_vectors<S, T> && in_vectors<D, T>) {
     whole = num_pairs - num_pairs % lanes<T>;
@@ -89,12 +95,7 @@ void rotate_pairs_to(pair_columns<Read, const S> from, pair_columns<Written, D> 
       store_pairs<T>(to, i, a * c - b * s, a * s + b * c);
     }
   }
-  for (index_t i = whole; i < num_pairs; ++i) {
-    const T a = widen<T>(from.low(i));
-    const T b = widen<T>(from.high(i));
-    to.low(i) = narrow<D>(a * cos[i] - b * sin[i]);
-    to.high(i) = narrow<D>(a * sin[i] + b * cos[i]);
-  }
+  if (whole < num_pairs) rotate_last_pairs_to(from, to, whole, num_pairs, cos, sin);
 }
 
 // Vectors by hand, so that run-time sizes cost little: with a constant for each head size, each combination of types and

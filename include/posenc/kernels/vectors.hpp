@@ -76,10 +76,36 @@ auto joined(V a, V b) noexcept {
   return detail::shuffled<2 * detail::num_lanes<V>>(a, b, [](std::size_t i) { return i; });
 }
 
-/// {a0, a2, a4, ..., b0, b2, b4, ...}: of 64-bit lanes the lower halves.
+/// {a0, a2, a4, ..., b0, b2, b4, ...}: of pairs side by side the first ones, of 64-bit lanes the lower halves.
 template <class V>
-V low_halves(V a, V b) noexcept {
+V evens(V a, V b) noexcept {
   return detail::shuffled<detail::num_lanes<V>>(a, b, [](std::size_t i) { return 2 * i; });
+}
+template <class V>
+V odds(V a, V b) noexcept {
+  return detail::shuffled<detail::num_lanes<V>>(a, b, [](std::size_t i) { return 2 * i + 1; });
+}
+
+/// {a0, b0, a1, b1, ...} of the lower half of the lanes, and the same of the upper half.
+template <class V>
+V zip_low(V a, V b) noexcept {
+  return detail::shuffled<detail::num_lanes<V>>(a, b,
+                                                [](std::size_t i) { return i / 2 + i % 2 * detail::num_lanes<V>; });
+}
+template <class V>
+V zip_high(V a, V b) noexcept {
+  return detail::shuffled<detail::num_lanes<V>>(
+      a, b, [](std::size_t i) { return (detail::num_lanes<V> + i) / 2 + i % 2 * detail::num_lanes<V>; });
+}
+
+/// {v0, v2, v4, ...} and {v1, v3, v5, ...}: half a vector each.
+template <class V>
+auto evens(V v) noexcept {
+  return detail::shuffled<detail::num_lanes<V> / 2>(v, v, [](std::size_t i) { return 2 * i; });
+}
+template <class V>
+auto odds(V v) noexcept {
+  return detail::shuffled<detail::num_lanes<V> / 2>(v, v, [](std::size_t i) { return 2 * i + 1; });
 }
 
 /// Two vectors of double as one of float.
@@ -143,6 +169,24 @@ V double_high_half(V v) noexcept {
 /// take much arithmetic: worth a third of the speed of 16 bits from memory.
 inline void prefetch(const void* at) noexcept { __builtin_prefetch(static_cast<const char*>(at) + 4096); }
 
+/// Lane by lane.
+template <class V>
+V larger(V a, V b) noexcept {
+  return a > b ? a : b;
+}
+
+/// By halves: lane after lane would be a chain of as many steps as there are lanes.
+template <class V>
+auto largest_lane(V v) noexcept {
+  constexpr std::size_t half = detail::num_lanes<V> / 2;
+  if constexpr (half == 1) {
+    return v[0] > v[1] ? v[0] : v[1];
+  } else {
+    return largest_lane(larger(detail::shuffled<half>(v, v, [](std::size_t i) { return i; }),
+                               detail::shuffled<half>(v, v, [](std::size_t i) { return half + i; })));
+  }
+}
+
 /// Keeps a loaded vector in a register: GCC would otherwise fold the load into each of its uses, and loads are the limit.
 template <class V>
 void pin([[maybe_unused]] V& v) noexcept {
@@ -162,6 +206,16 @@ void hide_origin(V& v) noexcept {
   asm("" : "+v"(v));
 #elif defined(__aarch64__)
   asm("" : "+w"(v));
+#endif
+}
+
+/// The lowest byte of each lane.
+inline void store_bytes(std::int8_t* to, vector<std::int32_t> v) noexcept {
+#if defined(__AVX512F__)
+  store(to, _mm512_maskz_cvtepi32_epi8(0xffff, std::bit_cast<__m512i>(v)));
+#else
+  const auto bytes = std::bit_cast<vector<std::int8_t>>(v);
+  store(to, detail::shuffled<lanes<float>>(bytes, bytes, [](std::size_t i) { return 4 * i; }));
 #endif
 }
 
