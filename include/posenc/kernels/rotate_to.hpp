@@ -53,8 +53,9 @@ template <real T, pairing Pairs, class S>
   if constexpr (std::same_as<S, bf16>) {
     const bf16_halves words = bf16_split({low, high}).rounded_or_nan();
     if constexpr (Pairs == pairing::half) {
-      store(x.first + i, evens(words));
-      store(x.first + x.distance + i, odds(words));
+      const bf16_halves apart = evens_then_odds(words);
+      store(x.first + i, lower_half(apart));
+      store(x.first + x.distance + i, upper_half(apart));
     } else {
       store(x.first + 2 * i, words);
     }

@@ -98,14 +98,20 @@ V zip_high(V a, V b) noexcept {
       a, b, [](std::size_t i) { return (detail::num_lanes<V> + i) / 2 + i % 2 * detail::num_lanes<V>; });
 }
 
-/// {v0, v2, v4, ...} and {v1, v3, v5, ...}: half a vector each.
+/// {v0, v2, v4, ..., v1, v3, v5, ...}
 template <class V>
-auto evens(V v) noexcept {
-  return detail::shuffled<detail::num_lanes<V> / 2>(v, v, [](std::size_t i) { return 2 * i; });
+V evens_then_odds(V v) noexcept {
+  constexpr std::size_t half = detail::num_lanes<V> / 2;
+  return detail::shuffled<2 * half>(v, v, [](std::size_t i) { return i < half ? 2 * i : 2 * (i - half) + 1; });
+}
+
+template <class V>
+auto lower_half(V v) noexcept {
+  return detail::shuffled<detail::num_lanes<V> / 2>(v, v, [](std::size_t i) { return i; });
 }
 template <class V>
-auto odds(V v) noexcept {
-  return detail::shuffled<detail::num_lanes<V> / 2>(v, v, [](std::size_t i) { return 2 * i + 1; });
+auto upper_half(V v) noexcept {
+  return detail::shuffled<detail::num_lanes<V> / 2>(v, v, [](std::size_t i) { return detail::num_lanes<V> / 2 + i; });
 }
 
 /// Two vectors of double as one of float.
@@ -178,12 +184,10 @@ V larger(V a, V b) noexcept {
 /// By halves: lane after lane would be a chain of as many steps as there are lanes.
 template <class V>
 auto largest_lane(V v) noexcept {
-  constexpr std::size_t half = detail::num_lanes<V> / 2;
-  if constexpr (half == 1) {
+  if constexpr (detail::num_lanes<V> == 2) {
     return v[0] > v[1] ? v[0] : v[1];
   } else {
-    return largest_lane(larger(detail::shuffled<half>(v, v, [](std::size_t i) { return i; }),
-                               detail::shuffled<half>(v, v, [](std::size_t i) { return half + i; })));
+    return largest_lane(larger(lower_half(v), upper_half(v)));
   }
 }
 
