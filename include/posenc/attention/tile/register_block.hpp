@@ -11,7 +11,7 @@ namespace posenc::inline POSENC_ISA::detail {
 /// multiply-add, and leave registers for a row of `b` and one broadcast.
 #if defined(__AVX512F__) || defined(__ARM_NEON)
 inline constexpr int block_vectors = 4;
-constexpr int block_rows(int vectors) { return vectors == 4 ? 4 : 8; }
+constexpr int block_rows(int vectors) { return vectors == 4 ? 6 : 8; }
 #else
 inline constexpr int block_vectors = 2;
 constexpr int block_rows(int vectors) { return vectors == 2 ? 6 : 8; }
