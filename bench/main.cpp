@@ -81,8 +81,8 @@ class table : public benchmark::BenchmarkReporter {
 
 /// What a row needs to be believed, unless the command line says otherwise.
 std::vector<char*> with_defaults(int argc, char** argv) {
-  static char defaults[][64] = {"--benchmark_enable_random_interleaving=true", "--benchmark_repetitions=3",
-                                "--benchmark_min_time=0.1"};
+  static char defaults[][64] = {"--benchmark_enable_random_interleaving=true", "--benchmark_repetitions=5",
+                                "--benchmark_min_time=0.06"};
   std::vector<char*> arguments(argv, argv + argc);
   for (char* given : defaults) {
     const std::string_view name(given, static_cast<std::size_t>(std::strchr(given, '=') - given));

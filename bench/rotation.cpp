@@ -12,7 +12,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 namespace posenc_bench {
 namespace {
@@ -143,8 +142,8 @@ void beside_adding(benchmark::State& state, const E& encoding, index_t dim) {
 }
 void add_learned_rows(benchmark::State& state) {
   constexpr index_t dim = 768;
-  const std::vector<float> rows(static_cast<std::size_t>(state.range(0)) / sizeof(float), 1e-3F);
-  beside_adding(state, learned_view<float>(token_view<const float>(rows.data(), std::ssize(rows) / dim, dim)), dim);
+  const pages<float> rows(state.range(0) / static_cast<index_t>(sizeof(float)));
+  beside_adding(state, learned_view<float>(token_view<const float>(rows.data(), rows.count() / dim, dim)), dim);
 }
 void add_sinusoids(benchmark::State& state) { beside_adding(state, sinusoidal({.dim = 768}), 768); }
 BENCHMARK(add_learned_rows)->ArgName("bytes")->Arg(768 << 8)->Arg(768 << 13)->Arg(768 << 17)->UseManualTime();
