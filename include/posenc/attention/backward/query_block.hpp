@@ -60,9 +60,7 @@ void load_block(head_view<S> x, index_t head, index_t first, index_t count, T fa
   const index_t columns = padded_columns<T>(x.head_dim);
   copy_rows(x, head, first, count, factor, rows, finite);
   for (index_t q = count; q < block_queries; ++q) std::fill_n(rows + q * row_stride<T>(columns), columns, T(0));
-  for (index_t q = 0; q < block_queries; q += turned_rows)
-    transpose_four_rows(rows + q * row_stride<T>(columns), row_stride<T>(columns), columns, T(1), transposed + q,
-                        tile_stride<T>);
+  transpose_rows(rows, row_stride<T>(columns), block_queries, columns, T(1), transposed, tile_stride<T>);
 }
 
 /// <a, b>, of rows that are padded with zeros.

@@ -40,17 +40,62 @@ void transpose_four_rows(const T* rows, index_t rows_stride, index_t head_dim, T
   }
 }
 
+#if defined(__AVX512F__)
+/// The same of as many rows as a vector has lanes, so that whole vectors are read and written: four perfect shuffles of
+/// sixteen rows and their lanes are a transposition.
+inline void transpose_vectors(const float* rows, index_t rows_stride, index_t head_dim, float scale, float* to,
+                              index_t to_stride) noexcept {
+  using vector = kernels::vector<float>;
+  constexpr int n = int{kernels::lanes<float>};
+  index_t d = 0;
+  for (; d + n <= head_dim; d += n) {
+    vector block[n], zipped[n];
+#pragma GCC unroll 16
+    for (int i = 0; i < n; ++i) block[i] = kernels::load<vector>(rows + i * rows_stride + d) * scale;
+#pragma GCC unroll 4
+    for (int stage = 0; stage < 4; ++stage) {
+#pragma GCC unroll 8
+      for (int i = 0; i < n / 2; ++i) {
+        zipped[2 * i] = kernels::zip_low(block[i], block[i + n / 2]);
+        zipped[2 * i + 1] = kernels::zip_high(block[i], block[i + n / 2]);
+      }
+#pragma GCC unroll 16
+      for (int i = 0; i < n; ++i) block[i] = zipped[i];
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < n; ++i) kernels::store(to + (d + i) * to_stride, block[i]);
+  }
+  for (index_t i = 0; d < head_dim && i < n; i += turned_rows)
+    transpose_four_rows(rows + i * rows_stride + d, rows_stride, head_dim - d, scale, to + d * to_stride + i,
+                        to_stride);
+}
+#endif
+
+/// to[d][i] = scale * rows[i][d] of a multiple of `turned_rows` rows.
+template <class T>
+void transpose_rows(const T* rows, index_t rows_stride, index_t num_rows, index_t head_dim, T scale, T* to,
+                    index_t to_stride) noexcept {
+  index_t i = 0;
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<T, float>) {
+    for (; i + kernels::lanes<T> <= num_rows; i += kernels::lanes<T>)
+      transpose_vectors(rows + i * rows_stride, rows_stride, head_dim, scale, to + i, to_stride);
+  }
+#endif
+  for (; i < num_rows; i += turned_rows)
+    transpose_four_rows(rows + i * rows_stride, rows_stride, head_dim, scale, to + i, to_stride);
+}
+
 /// to[d][i] = scale * x[first + i][d], zeros from `count` on; `some_rows` holds `turned_rows` rows.
 template <class T, class S>
 void load_queries(head_view<S> x, index_t head, index_t first, index_t count, T scale, T* some_rows, T* to,
                   index_t stride, index_t padded_queries) noexcept {
-  for (index_t i = 0; i < padded_queries; i += turned_rows) {
-    if constexpr (std::is_same_v<std::remove_const_t<S>, T>) {
-      if (i + turned_rows <= count) {
-        transpose_four_rows(x.row(first + i, head), x.token_stride, x.head_dim, scale, to + i, stride);
-        continue;
-      }
-    }
+  index_t whole = 0;
+  if constexpr (std::is_same_v<std::remove_const_t<S>, T>) {
+    whole = count - count % turned_rows;
+    transpose_rows<T>(x.row(first, head), x.token_stride, whole, x.head_dim, scale, to, stride);
+  }
+  for (index_t i = whole; i < padded_queries; i += turned_rows) {
     for (index_t r = 0; r < turned_rows; ++r) {
       T* row = some_rows + r * x.head_dim;
       if (i + r < count)
