@@ -151,7 +151,8 @@ problem check_attend(head_view<Q> q, const K& keys, const V& values, head_view<O
 /// Errors     those of `check_attend`, raised before anything is written.
 /// Accuracy   sums of products in the compute type (double for double, float below), in an order that depends on the
 ///            block sizes alone: within n epsilon of the row's condition. Where q, keys, values and out are bf16 and the
-///            machine multiplies it in pairs (AVX512-BF16 without FP16), weights are rounded to bf16 before they meet the values.
+///            machine multiplies it in pairs (AVX512-BF16 without FP16), weights are rounded to bf16 before they meet the
+///            values.
 template <class Q, key_source K, key_source V, class O, class E>
 void attend(unchecked_t, head_view<Q> q, const K& keys, const V& values, head_view<O> out, const E& encoding,
             const attend_options<compute_t<Q>>& options = {}) noexcept {

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <posenc/attention/tile/exponential.hpp>
-#include <posenc/attention/tile/larger.hpp>
 #include <posenc/attention/tile/power_of_two.hpp>
 #include <posenc/attention/tile/visible_keys.hpp>
+#include <posenc/kernels/larger.hpp>
 #include <posenc/kernels/vectors.hpp>
 
 #include <algorithm>
@@ -65,10 +65,11 @@ struct softmax_rows {
     index_t k = keys.first;
     for (; k + 4 <= keys.end; k += 4) {
 #pragma GCC unroll 4
-      for (index_t i = 0; i < 4; ++i) top[i] = larger(kernels::load<vector>(scores + (k + i) * stride), top[i]);
+      for (index_t i = 0; i < 4; ++i)
+        top[i] = kernels::larger(kernels::load<vector>(scores + (k + i) * stride), top[i]);
     }
-    for (; k < keys.end; ++k) top[0] = larger(kernels::load<vector>(scores + k * stride), top[0]);
-    return larger(larger(top[0], top[1]), larger(top[2], top[3]));
+    for (; k < keys.end; ++k) top[0] = kernels::larger(kernels::load<vector>(scores + k * stride), top[0]);
+    return kernels::larger(kernels::larger(top[0], top[1]), kernels::larger(top[2], top[3]));
   }
 
   /// Weights of the scores by a function of them; returns their sum.

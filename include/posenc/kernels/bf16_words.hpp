@@ -25,12 +25,12 @@ bf16_pair<V> load_bf16_pair(const bf16* from) noexcept {
   using words = std::conditional_t<std::same_as<V, float>, std::uint32_t, vector<std::uint32_t>>;
   words word;
   std::memcpy(&word, from, sizeof word);
-  pin(word);
+  if constexpr (!std::same_as<V, float>) pin(word);
   return {std::bit_cast<V>(word << 16), std::bit_cast<V>(word & 0xffff'0000U)};
 }
 
-// Rounding is to nearest even, without a test for NaN: one that comes out of arithmetic on widened bf16 has a zero low
-// half, which cannot carry. (A NaN among the cosines and sines could.)
+// Stored to nearest even, without a test for NaN: one that comes out of arithmetic on widened bf16 has a zero low half,
+// which cannot carry. (A NaN among the cosines and sines could.)
 
 inline std::uint32_t rounded_to_upper_half(float value) noexcept {
   const auto bits = std::bit_cast<std::uint32_t>(value);

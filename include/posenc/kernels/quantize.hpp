@@ -3,6 +3,7 @@
 
 #include <posenc/error.hpp>  // index_t
 #include <posenc/kernels/convert.hpp>
+#include <posenc/kernels/larger.hpp>
 #include <posenc/kernels/vectors.hpp>
 #include <posenc/scalar.hpp>  // widen, narrow
 

@@ -73,8 +73,8 @@ template <index_t Pairs>
     f16* __restrict low = x + h * head_stride;
     f16* __restrict high = low + (Pairs > 0 ? Pairs : distance);
     for (index_t i = 0; i <= n - width; i += width) {
-      prefetch(low + i);
-      prefetch(high + i);
+      fetch_page_ahead(low + i);
+      fetch_page_ahead(high + i);
       const auto a = load_f16(low + i);
       const auto b = load_f16(high + i);
       const auto c = load<vector<float>>(cos + i);
@@ -128,8 +128,8 @@ template <index_t Pairs>
     bf16* low = x + h * head_stride;
     bf16* high = low + (Pairs > 0 ? Pairs : distance);
     for (index_t i = 0; i <= words - width; i += width) {
-      prefetch(low + 2 * i);
-      prefetch(high + 2 * i);
+      fetch_page_ahead(low + 2 * i);
+      fetch_page_ahead(high + 2 * i);
       turn_words<vector<float>>(low, high, angles, i);
     }
     for (index_t i = words - words % width; i < words; ++i) turn_words<float>(low, high, angles, i);

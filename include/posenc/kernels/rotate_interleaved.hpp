@@ -86,7 +86,7 @@ template <index_t Pairs>
   for (index_t h = 0; h < num_heads; ++h) {
     f16* pair = x + h * head_stride;
     for (index_t i = 0; i <= columns - width; i += width) {
-      prefetch(pair + i);
+      fetch_page_ahead(pair + i);
       const auto v = load_f16(pair + i);
       store_f16(pair + i,
                 v * load<vector<float>>(angles.along + i) + swap_pairs(v) * load<vector<float>>(angles.across + i));
@@ -116,7 +116,7 @@ template <index_t Pairs>
   for (index_t h = 0; h < num_heads; ++h) {
     bf16* pair = x + h * head_stride;
     for (index_t i = 0; i <= n - width; i += width) {
-      prefetch(pair + 2 * i);
+      fetch_page_ahead(pair + 2 * i);
       turn_word<vector<float>>(pair + 2 * i, cos + i, sin + i);
     }
     for (index_t i = n - n % width; i < n; ++i) turn_word<float>(pair + 2 * i, cos + i, sin + i);

@@ -68,8 +68,8 @@ template <real T, pairing Pairs, class S>
   }
 }
 
-/// One head's pairs from `first` on, one by one: what is left of vectors. Not inlined, because few heads have any, and all would
-/// pay for its set-up.
+/// One head's pairs from `first` on, one by one: what is left of vectors. Not inlined, because few heads have any, and all
+/// would pay for its set-up.
 template <pairing Read, pairing Written, scalar S, scalar D, real T>
 [[gnu::noinline]] void rotate_last_pairs_to(pair_columns<Read, const S> from, pair_columns<Written, D> to,
                                             index_t first, index_t num_pairs, const T* cos, const T* sin) noexcept {

@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <type_traits>
 #include <utility>
 
 #if defined(__SSE2__)
@@ -173,32 +172,13 @@ V double_high_half(V v) noexcept {
 
 /// Asks for what lies a page further on. Processors fetch ahead, but not beyond a page, and not far enough for elements that
 /// take much arithmetic: worth a third of the speed of 16 bits from memory.
-inline void prefetch(const void* at) noexcept { __builtin_prefetch(static_cast<const char*>(at) + 4096); }
-
-/// Lane by lane.
-template <class V>
-V larger(V a, V b) noexcept {
-  return a > b ? a : b;
-}
-
-/// By halves: lane after lane would be a chain of as many steps as there are lanes.
-template <class V>
-auto largest_lane(V v) noexcept {
-  if constexpr (detail::num_lanes<V> == 2) {
-    return v[0] > v[1] ? v[0] : v[1];
-  } else {
-    return largest_lane(larger(lower_half(v), upper_half(v)));
-  }
-}
+inline void fetch_page_ahead(const void* at) noexcept { __builtin_prefetch(static_cast<const char*>(at) + 4096); }
 
 /// Keeps a loaded vector in a register: GCC would otherwise fold the load into each of its uses, and loads are the limit.
 template <class V>
 void pin([[maybe_unused]] V& v) noexcept {
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-  if constexpr (std::is_arithmetic_v<V>)
-    asm("" : "+r"(v));
-  else
-    asm("" : "+v"(v));
+  asm("" : "+v"(v));
 #endif
 }
 

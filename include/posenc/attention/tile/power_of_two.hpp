@@ -1,7 +1,7 @@
 // 2^x of vectors, for weights of a softmax.
 #pragma once
 
-#include <posenc/attention/tile/larger.hpp>
+#include <posenc/kernels/larger.hpp>
 #include <posenc/kernels/vectors.hpp>
 
 #include <cmath>
@@ -20,7 +20,7 @@ template <class V>
     // 1.5 * 2^23 brings the nearest whole number to the lowest bits of a sum; 126 more, and it is the biased exponent of
     // half the power. The polynomial is of twice 2^part, so that the least exponent of all already gives zero.
     constexpr float rounder = 12582912.0F + 126.0F;
-    x = larger(V{} - 126.0F, x);  // in this order, so that NaN is kept
+    x = kernels::larger(V{} - 126.0F, x);  // in this order, so that NaN is kept
     const V rounded = x + rounder;
     bits_t exponent;
     std::memcpy(&exponent, &rounded, sizeof rounded);

@@ -7,8 +7,8 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// Vectors that a block is wide, and rows that it is high for each width: as many accumulators as hide the latency of a
-/// multiply-add, and leave registers for a row of `b` and one broadcast.
+/// Vectors that a block is wide, and rows that it is high for each width: as many accumulators as leave registers for a row
+/// of `b` and one broadcast, which hides the latency of a multiply-add and has each row of `b` loaded least often.
 #if defined(__AVX512F__) || defined(__ARM_NEON)
 inline constexpr int block_vectors = 4;
 constexpr int block_rows(int vectors) { return vectors == 4 ? 6 : 8; }
