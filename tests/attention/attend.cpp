@@ -70,11 +70,8 @@ constexpr double output_unit = std::is_same_v<S, bf16>  ? 0x1p-8
 
 /// Where pairs of bf16 are multiplied by instructions, weights are rounded to bf16 as well.
 template <class V, class O>
-constexpr double weight_unit() {
-#if defined(__AVX512BW__) && defined(POSENC_BF16_PAIRS)
-  if (std::is_same_v<V, bf16> && std::is_same_v<O, bf16>) return 0x1p-9;
-#endif
-  return 0;
+double weight_unit() {
+  return std::is_same_v<V, bf16> && std::is_same_v<O, bf16> && detail::bf16_unit::usable() ? 0x1p-9 : 0;
 }
 
 /// Whether outputs and log-sum-exps are the reference's, within the rounding of scores as large as they were.
@@ -103,12 +100,12 @@ void expect_reference(const std::vector<reference_head>& heads, head_view<O> out
 }
 
 template <class Q, class K, class V, class O>
-void expect_reference_everywhere(unsigned seed, int cases) {
+void expect_reference_everywhere(unsigned seed, int cases, index_t most_tokens = 150) {
   using T = compute_t<Q>;
   random_values random(seed);
   CAPTURE(random.seed());
   for (int i = 0; i < cases; ++i) {
-    const random_attention call(random);
+    const random_attention call(random, most_tokens);
     CAPTURE(i, call.sizes());
     const owned_heads<Q> q(random, call.num_queries, call.num_heads, call.head_dim);
     const owned_heads<K> k(random, call.num_keys, call.num_kv_heads, call.head_dim);
@@ -145,4 +142,34 @@ TEST_CASE("attend: whatever it is told, it computes what the reference computes,
 }
 TEST_CASE("attend: whatever it is told, it computes what the reference computes, in mixed types", "[attend]") {
   expect_reference_everywhere<float, f16, bf16, f16>(4, 60);
+}
+TEST_CASE("attend: whatever it is told, it computes what the reference computes, over many tiles of bf16", "[attend]") {
+  expect_reference_everywhere<bf16, bf16, bf16, bf16>(5, 30, 700);
+}
+
+// A maximum that moves has all that was summed before scaled: here it moves by little or by much, in each tile or hardly.
+TEMPLATE_TEST_CASE("attend: maxima may rise from tile to tile", "[attend]", float, double, bf16) {
+  using T = compute_t<TestType>;
+  random_values random(6);
+  const index_t num_queries = 70, num_keys = 650, head_dim = 4;
+  for (const double step : {0.001, 0.01, 0.1, 1.0, 4.0}) {
+    CAPTURE(step);
+    const owned_heads<TestType> q(num_queries, 1, head_dim, TestType(1.0F)), v(random, num_keys, 1, 5);
+    owned_heads<TestType> k(num_keys, 1, head_dim, TestType(0.0F));
+    for (index_t i = 0; i < num_keys; ++i) {
+      const double score = step * static_cast<double>(num_keys - i) + random.real(-1, 1);
+      k.view().row(i, 0)[i % head_dim] = TestType(static_cast<float>(score));
+    }
+    owned_heads<TestType> out(num_queries, 1, 5, TestType(99.0F));
+    std::vector<T> lse(static_cast<std::size_t>(num_queries), T(99));
+    attend_options<T> options{.band = causal(), .scale = 1, .lse = lse_view<T>(lse.data(), num_queries, 1)};
+    std::vector<T> workspace(
+        static_cast<std::size_t>(workspace_size(q.view(), k.view(), v.view(), no_encoding{}, options.run.threads)));
+    options.run.workspace = workspace;
+    attend(q.view(), k.view(), v.view(), out.view(), no_encoding{}, options);
+    const auto wide_q = in_double(q), wide_k = in_double(k), wide_v = in_double(v);
+    expect_reference(attend_reference(wide_q.view(), wide_k.view(), wide_v.view(), no_encoding{},
+                                      attend_options<double>{.band = causal(), .scale = 1}),
+                     out.view(), options.lse, head_dim, weight_unit<TestType, TestType>());
+  }
 }

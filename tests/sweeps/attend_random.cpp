@@ -48,7 +48,11 @@ double condition(const reference_head& head, index_t q, index_t head_dim) {
   return size;
 }
 
-/// The largest error in epsilon of T times the row's condition; outputs that are stored narrower are given their step.
+/// Half a step of outputs near one that are bf16, and of weights that may be bf16 then.
+template <class O>
+constexpr double rounding = std::is_same_v<O, bf16> ? 0x1p-8 : 0;
+
+/// The largest error in epsilon of T times the row's condition, beside the rounding of narrow outputs and weights.
 template <class T, class O>
 double error_of(const std::vector<reference_head>& heads, head_view<O> out, lse_view<T> lse, index_t head_dim) {
   double worst = 0;
@@ -56,8 +60,10 @@ double error_of(const std::vector<reference_head>& heads, head_view<O> out, lse_
     const reference_head& head = heads[static_cast<std::size_t>(h)];
     for (index_t q = 0; q < out.num_tokens; ++q) {
       const double unit = static_cast<double>(std::numeric_limits<T>::epsilon()) * condition(head, q, head_dim);
-      for (index_t d = 0; d < out.head_dim; ++d)
-        worst = std::max(worst, std::abs(widen<double>(out.row(q, h)[d]) - head.out(q, d)) / unit);
+      for (index_t d = 0; d < out.head_dim; ++d) {
+        const double error = std::abs(widen<double>(out.row(q, h)[d]) - head.out(q, d));
+        worst = std::max(worst, (error - rounding<O> * (1 + std::abs(head.out(q, d)))) / unit);
+      }
       const auto sum = static_cast<double>(lse.at(q, h));
       if (std::isinf(head.lse[q]))
         worst = std::max(worst, sum == head.lse[q] ? 0 : std::numeric_limits<double>::infinity());
@@ -85,7 +91,7 @@ void attend_somehow(random_values& random, head_view<Q> q, const K& k, const V& 
   attend(q, k, v, out, encoding, options);
 }
 
-template <class S, class E>
+template <class S, class O = compute_t<S>, class E>
 void sweep(const char* name, unsigned seed, int num_calls, double bound, const E& encoding, index_t head_dim = 0) {
   using T = compute_t<S>;
   random_values random(seed);
@@ -96,7 +102,7 @@ void sweep(const char* name, unsigned seed, int num_calls, double bound, const E
     const owned_heads<S> q(random, call.num_queries, call.num_heads, call.head_dim);
     const owned_heads<S> k(random, call.num_keys, call.num_kv_heads, call.head_dim);
     const owned_heads<S> v(random, call.num_keys, call.num_kv_heads, call.value_dim);
-    owned_heads<T> out(call.num_queries, call.num_heads, call.value_dim, T(99));
+    owned_heads<O> out(call.num_queries, call.num_heads, call.value_dim, O(99.0F));
     std::vector<T> lse(static_cast<std::size_t>(call.num_queries * call.num_heads), T(99));
     auto options = call.options<T>();
     options.lse = lse_view<T>(lse.data(), call.num_queries, call.num_heads);
@@ -188,6 +194,8 @@ TEST_CASE("attend: random calls are the reference's", "[attend]") {
   sweep<double>("no encoding, double", 9, 1500, bound, no_encoding{});
   sweep<double>("alibi, double", 10, 500, bound, alibi<double>(most_heads));
   sweep<bf16>("alibi, bf16", 11, 1000, bound, slopes);
+  sweep<bf16, bf16>("no encoding, bf16 to bf16", 14, 3000, bound, no_encoding{});
+  sweep<bf16, bf16>("alibi, bf16 to bf16", 15, 1000, bound, slopes);
   sweep<f16>("alibi, f16", 12, 500, bound, slopes);
   sweep_int8(13, 500, bound);
 }

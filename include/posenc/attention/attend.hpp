@@ -120,8 +120,11 @@ consteval bool check_attends() {
 template <class Q, key_source K, key_source V, class E>
 index_t workspace_size(head_view<Q> q, const K& keys, const V& values, const E& encoding,
                        const parallel_for& threads = {}) noexcept {
-  const auto sizes = detail::tile_sizes_of<Q>(q.num_tokens, q.head_dim, keys, values, encoding);
-  return std::max(sizes.values_with(sizes.largest()) * threads.num_workers(),
+  auto sizes = detail::tile_sizes_of<Q>(q.num_tokens, q.head_dim, keys, values, encoding);
+  index_t a_worker = sizes.values_with(sizes.largest());
+  sizes.in_pairs = false;  // as for an output of another type
+  a_worker = std::max(a_worker, sizes.values_with(sizes.largest()));
+  return std::max(a_worker * threads.num_workers(),
                   detail::decode_workspace(q, keys, values, encoding, threads.num_workers()));
 }
 
@@ -151,8 +154,8 @@ problem check_attend(head_view<Q> q, const K& keys, const V& values, head_view<O
 /// Errors     those of `check_attend`, raised before anything is written.
 /// Accuracy   sums of products in the compute type (double for double, float below), in an order that depends on the
 ///            block sizes alone: within n epsilon of the row's condition. Where q, keys, values and out are bf16 and the
-///            machine multiplies it in pairs (AVX512-BF16 without FP16), weights are rounded to bf16 before they meet the
-///            values.
+///            machine multiplies it in pairs (AMX, or AVX512-BF16 without FP16), weights are rounded to bf16 before they
+///            meet the values.
 template <class Q, key_source K, key_source V, class O, class E>
 void attend(unchecked_t, head_view<Q> q, const K& keys, const V& values, head_view<O> out, const E& encoding,
             const attend_options<compute_t<Q>>& options = {}) noexcept {

@@ -28,19 +28,51 @@ struct softmax_rows {
   using vector = kernels::vector<T>;
   static constexpr index_t lanes = kernels::lanes<T>;
 
+  /// By how much a score has to pass the maximum before the maximum follows. Weights then reach e^8 rather than one, to
+  /// the same relative precision, and what was summed before is rarely scaled.
+  static constexpr T patience = 8;
+
   void clear(index_t padded_queries) const noexcept {
     std::fill_n(largest, padded_queries, std::numeric_limits<T>::lowest());
     std::fill_n(sum, padded_queries, T(0));
   }
 
-  /// Takes a tile in: its scores [key][query] become weights relative to the new maxima, zero where nobody looks.
-  void absorb(T* scores, index_t stride, index_t padded_queries, const tile_edges& edges) const noexcept {
-    for (index_t q = 0; q < padded_queries; q += lanes) {
-      const auto keys = edges.keys_of(q, q + lanes);
-      absorb_lanes(scores + q, stride, q, keys);
-      for (index_t k = 0; k < keys.first; ++k) kernels::store(scores + k * stride + q, vector{});
-      for (index_t k = keys.end; k < edges.num_keys; ++k) kernels::store(scores + k * stride + q, vector{});
-    }
+  /// Takes a tile in: `scale` times its scores [key][query] become weights relative to the new maxima, which `weigh` puts
+  /// where they belong: lanes [q, q + lanes) of keys by a function of the key, zero where nobody looks. It returns their
+  /// sum. True if what was summed before has to be scaled by `factor`.
+  template <class Weigh>
+  bool absorb(const T* scores, index_t stride, index_t padded_queries, const tile_edges& edges, T scale,
+              Weigh weigh) const noexcept {
+    bool scaled = false;
+    for (index_t q = 0; q < padded_queries; q += lanes)
+      scaled |= absorb_lanes(scores + q, stride, q, edges.keys_of(q, q + lanes), scale, weigh);
+    return scaled;
+  }
+
+  /// Weights take the place of the scores.
+  bool absorb(T* scores, index_t stride, index_t padded_queries, const tile_edges& edges) const noexcept {
+    const auto put = [&](index_t k, index_t q, const vector& weights) {
+      kernels::store(scores + k * stride + q, weights);
+    };
+    return absorb(
+        scores, stride, padded_queries, edges,
+        T(1), [&](index_t q, tile_edges::range keys, auto weight) __attribute__((always_inline)) {
+          for (index_t k = 0; k < keys.first; ++k) put(k, q, vector{});
+          for (index_t k = keys.end; k < edges.num_keys; ++k) put(k, q, vector{});
+          vector added[2] = {};
+          const auto add = [&](index_t k, vector & to) __attribute__((always_inline)) {
+            const vector w = weight(k);
+            put(k, q, w);
+            to += w;
+          };
+          index_t k = keys.first;
+          for (; k + 2 <= keys.end; k += 2) {
+            add(k, added[0]);
+            add(k + 1, added[1]);
+          }
+          if (k < keys.end) add(k, added[0]);
+          return added[0] + added[1];
+        });
   }
 
   /// A score that joins the softmax of query q and has no value. What was summed before has to be scaled by what is
@@ -60,8 +92,9 @@ struct softmax_rows {
 
  private:
   // A NaN never wins the comparison; it reaches the sum, and so its row, as exp(NaN).
-  static vector largest_of(const T* scores, index_t stride, tile_edges::range keys, vector before) noexcept {
-    vector top[4] = {before, before, before, before};
+  static vector largest_of(const T* scores, index_t stride, tile_edges::range keys) noexcept {
+    const vector least = vector{} + std::numeric_limits<T>::lowest();
+    vector top[4] = {least, least, least, least};
     index_t k = keys.first;
     for (; k + 4 <= keys.end; k += 4) {
 #pragma GCC unroll 4
@@ -72,59 +105,42 @@ struct softmax_rows {
     return kernels::larger(kernels::larger(top[0], top[1]), kernels::larger(top[2], top[3]));
   }
 
-  /// Weights of the scores by a function of them; returns their sum.
-  template <class Weight>
-  [[gnu::always_inline]] static vector weigh(T* scores, index_t stride, tile_edges::range keys,
-                                             Weight weight) noexcept {
-    vector sum[2] = {};
-    index_t k = keys.first;
-    const auto add = [&](index_t key, vector & to) __attribute__((always_inline)) {
-      const vector w = weight(kernels::load<vector>(scores + key * stride));
-      kernels::store(scores + key * stride, w);
-      to += w;
-    };
-    for (; k + 2 <= keys.end; k += 2) {
-      add(k, sum[0]);
-      add(k + 1, sum[1]);
-    }
-    if (k < keys.end) add(k, sum[0]);
-    return sum[0] + sum[1];
-  }
-
-  void absorb_lanes(T* scores, index_t stride, index_t q, tile_edges::range keys) const noexcept {
+  template <class Weigh>
+  bool absorb_lanes(const T* scores, index_t stride, index_t q, tile_edges::range keys, T scale,
+                    Weigh weigh) const noexcept {
     const vector before = kernels::load<vector>(largest + q);
-    const vector top = largest_of(scores, stride, keys, before);
+    const vector in_tile = largest_of(scores, stride, keys) * scale;
+    const vector top = in_tile > before + patience ? in_tile : before;
+    const auto score = [&](index_t k) __attribute__((always_inline)) {
+      return kernels::load<vector>(scores + k * stride);
+    };
     vector added;
     if constexpr (std::same_as<T, float>) {
       // log2(e) is multiplied in where the maximum is subtracted, except near the ends of the range, where the product
       // would not be finite. Lane by lane, so that a row's bits do not depend on its neighbours.
-      constexpr T log2_e = std::numbers::log2e_v<T>;
-      const vector shift = top * log2_e;
+      const T units = scale * std::numbers::log2e_v<T>;
+      const vector shift = top * std::numbers::log2e_v<T>;
       const auto ordinary = top > vector{} - 1e30F;
       added =
-          all_of(ordinary)
+          kernels::all_of(ordinary)
               ? weigh(
-                    scores, stride, keys,
-                    [&](vector score) __attribute__((always_inline)) { return power_of_two(score * log2_e - shift); })
+                    q, keys,
+                    [&](index_t k) __attribute__((always_inline)) { return power_of_two(score(k) * units - shift); })
               : weigh(
-                    scores, stride, keys, [&](vector score) __attribute__((always_inline)) {
-                      return power_of_two(ordinary ? score * log2_e - shift : (score - top) * log2_e);
+                    q, keys, [&](index_t k) __attribute__((always_inline)) {
+                      return power_of_two(ordinary ? score(k) * units - shift
+                                                   : (score(k) * scale - top) * std::numbers::log2e_v<T>);
                     });
     } else {
       added = weigh(
-          scores, stride, keys, [&](vector score) __attribute__((always_inline)) { return exponential(score - top); });
+          q, keys, [&](index_t k) __attribute__((always_inline)) { return exponential(score(k) * scale - top); });
     }
-    const vector scale = exponential(before - top);
+    const vector rescaled = exponential(before - top);
     kernels::store(largest + q, top);
-    kernels::store(factor + q, scale);
-    kernels::store(sum + q, kernels::load<vector>(sum + q) * scale + added);
-  }
-
-  template <class Mask>
-  static bool all_of(const Mask& mask) noexcept {
-    std::int32_t each[lanes];
-    std::memcpy(each, &mask, sizeof mask);
-    return std::all_of(each, each + lanes, [](std::int32_t lane) { return lane != 0; });
+    kernels::store(factor + q, rescaled);
+    const vector sum_before = kernels::load<vector>(sum + q);
+    kernels::store(sum + q, sum_before * rescaled + added);
+    return !kernels::all_of((top == before) | (sum_before == vector{}));
   }
 };
 

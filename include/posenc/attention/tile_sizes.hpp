@@ -3,7 +3,7 @@
 
 #include <posenc/attention/key_source.hpp>
 #include <posenc/attention/options.hpp>
-#include <posenc/attention/tile/bf16_pairs.hpp>
+#include <posenc/attention/tile/bf16_unit.hpp>
 #include <posenc/attention/tile/transposed_queries.hpp>
 #include <posenc/attention/tile/visible_keys.hpp>  // block_queries, block_keys
 #include <posenc/hooks.hpp>
@@ -18,10 +18,14 @@ namespace posenc::inline POSENC_ISA::detail {
 /// Rows and columns of a tile at most: 64 x 64 scores stay in L1.
 inline constexpr index_t max_block = 64;
 
-/// Blocks of queries that meet a tile of keys one after the other, at most: what it takes to bring a tile together is
-/// then an eighth. As many as stay in L2.
-inline constexpr index_t max_blocks_at_once = 8;
+/// Queries that meet a tile of keys one block after the other, at most: what it takes to bring a tile together is then an
+/// eighth. As many as stay in L2.
+inline constexpr index_t queries_at_once = 512;
+inline constexpr index_t max_blocks_at_once = queries_at_once / std::min(max_block, bf16_unit::max_queries);
 inline constexpr index_t bytes_at_once = 768 << 10;
+
+/// Tiles of keys that a block of queries meets before it takes up their values, at most.
+inline constexpr index_t max_tiles_at_once = bf16_unit::max_tiles_at_once;
 
 /// What a worker keeps on its stack when the caller gives no workspace.
 inline constexpr index_t stack_bytes = 64 << 10;
@@ -32,6 +36,7 @@ struct block_sizes {
   index_t num_queries = 0;
   index_t num_keys = 0;
   index_t blocks_at_once = 1;
+  index_t tiles_at_once = 1;
   bool tabulates = false;  // a head's bias by distance
 };
 
@@ -48,9 +53,9 @@ struct tile_memory {
   };
   block blocks[max_blocks_at_once];
   T* scores;            // [keys, queries]
-  T* weight_pairs;      // [keys / 2, queries] of two bf16
-  T* keys;              // [keys, head_dim]
-  T* values;            // [keys, value_dim]
+  T* weight_pairs;      // [tiles, keys / 2, queries] of two bf16
+  T* keys;              // [tiles, keys, head_dim]
+  T* values;            // [tiles, keys, value_dim]
   T* some_rows;         // [turned_rows, head_dim], or one of [value_dim]
   T* table_head;        // one value: which head the table is of
   T* bias_by_distance;  // by place
@@ -68,7 +73,8 @@ class tile_sizes {
   const E* encoding = nullptr;
   bool in_pairs = false;  // of bf16
 
-  static constexpr index_t padded(index_t count) noexcept { return (count + lanes - 1) / lanes * lanes; }
+  static constexpr index_t padded(index_t count) noexcept { return padded_to(lanes, count); }
+  static constexpr index_t padded_to(index_t step, index_t count) noexcept { return (count + step - 1) / step * step; }
   /// Queries are turned into columns a few at a time, which can be more than a vector has.
   static constexpr index_t padded_queries(index_t count) noexcept {
     return padded((count + turned_rows - 1) / turned_rows * turned_rows);
@@ -78,6 +84,14 @@ class tile_sizes {
   static constexpr index_t row_stride(index_t columns) noexcept {
     const index_t stride = padded(columns);
     return stride % (256 / static_cast<index_t>(sizeof(T))) == 0 ? stride + lanes : stride;
+  }
+  /// Of a row of keys or of a query's column, in the compute type or in pairs.
+  index_t row_size() const noexcept {
+    return in_pairs ? padded_to(bf16_unit::pairs_at_once, pairs_of(head_dim)) : head_dim;
+  }
+  /// Rows of keys and values, with the zeros that products in pairs take along.
+  index_t padded_keys(index_t count) const noexcept {
+    return in_pairs ? padded_to(2 * bf16_unit::pairs_at_once, count) : count;
   }
   /// Of the table: padded queries and whole vectors read beyond the last distance.
   index_t table_size() const noexcept {
@@ -102,14 +116,23 @@ class tile_sizes {
 
   /// The best there is.
   block_sizes largest() const noexcept {
-    block_sizes b{std::clamp<index_t>(num_queries, 1, max_block), std::clamp<index_t>(num_keys, 1, max_block), 1,
-                  table_size() > 0};
-    const block_sizes with_two{b.num_queries, b.num_keys, 2, b.tabulates};
+    block_sizes b;
+    b.num_queries = std::clamp<index_t>(num_queries, 1, in_pairs ? bf16_unit::max_queries : max_block);
+    b.num_keys = std::clamp<index_t>(num_keys, 1, max_block);
+    b.tabulates = table_size() > 0;
+    if (in_pairs) b.tiles_at_once = std::clamp<index_t>((num_keys + max_block - 1) / max_block, 1, max_tiles_at_once);
+    block_sizes with_two = b;
+    with_two.blocks_at_once = 2;
     const index_t bytes_a_block = (values_with(with_two) - values_with(b)) * static_cast<index_t>(sizeof(T));
-    b.blocks_at_once = std::clamp<index_t>(bytes_at_once / std::max<index_t>(1, bytes_a_block), 1, max_blocks_at_once);
+    b.blocks_at_once = std::clamp<index_t>(bytes_at_once / std::max<index_t>(1, bytes_a_block), 1,
+                                           queries_at_once / (in_pairs ? bf16_unit::max_queries : max_block));
     return b;
   }
-  block_sizes least() const noexcept { return {1, 1, 1, false}; }
+  block_sizes least() const noexcept {
+    block_sizes b;
+    b.num_queries = b.num_keys = 1;
+    return b;
+  }
 
   /// The largest blocks that fit; no queries if none do.
   block_sizes fit(index_t available) const noexcept {
@@ -117,6 +140,8 @@ class tile_sizes {
     while (values_with(b) > available) {
       if (b.blocks_at_once > 1)
         --b.blocks_at_once;
+      else if (b.tiles_at_once > 1)
+        --b.tiles_at_once;
       else if (b.tabulates)
         b.tabulates = false;
       else if (b.num_keys > lanes || (b.num_keys > 1 && b.num_queries <= lanes))
@@ -148,21 +173,22 @@ class tile_sizes {
   template <class Take>
   tile_memory<T> cut(const block_sizes& block, Take take_values) const noexcept {
     const auto take = [&](index_t count) { return take_values(padded(count)); };
-    const index_t query_stride = row_stride(padded_queries(block.num_queries));
+    const index_t columns = padded_queries(block.num_queries), query_stride = row_stride(columns);
+    const index_t num_rows = padded_keys(block.num_keys);
     tile_memory<T> m;
     for (index_t i = 0; i < block.blocks_at_once; ++i) {
-      m.blocks[i].queries = take(head_dim * query_stride);
-      m.blocks[i].output = take(block.num_queries * row_stride(value_dim));
-      m.blocks[i].largest = take(padded_queries(block.num_queries));
-      m.blocks[i].sum = take(padded_queries(block.num_queries));
-      m.blocks[i].factor = take(padded_queries(block.num_queries));
+      m.blocks[i].queries = take(row_size() * query_stride);
+      m.blocks[i].output = take((in_pairs ? columns : block.num_queries) * row_stride(value_dim));
+      m.blocks[i].largest = take(columns);
+      m.blocks[i].sum = take(columns);
+      m.blocks[i].factor = take(columns);
       m.blocks[i].scratch = take(hooks::scratch_size(*encoding, block.num_queries));
     }
-    m.scores = take(block.num_keys * query_stride);
-    m.weight_pairs = take(in_pairs ? (block.num_keys + 1) / 2 * query_stride : 0);
-    m.keys = take(block.num_keys * row_stride(head_dim));
-    m.values = take(block.num_keys * row_stride(value_dim));
-    m.some_rows = take(std::max(turned_rows * head_dim, value_dim));
+    m.scores = take(num_rows * query_stride);
+    m.weight_pairs = take(in_pairs ? block.tiles_at_once * num_rows / 2 * query_stride : 0);
+    m.keys = take(block.tiles_at_once * num_rows * row_stride(row_size()));
+    m.values = take(block.tiles_at_once * (in_pairs ? num_rows / 2 : num_rows) * row_stride(value_dim));
+    m.some_rows = take(std::max(turned_rows * row_size(), value_dim));
     m.table_head = take(block.tabulates ? 1 : 0);
     m.bias_by_distance = take(block.tabulates ? table_size() : 0);
     return m;
@@ -172,14 +198,14 @@ class tile_sizes {
 /// Weights rounded to bf16 show in no output that is rounded to bf16.
 template <class Q, class K, class V, class O>
 inline constexpr bool multiplies_pairs_of =
-    multiplies_bf16_pairs&& std::same_as<std::remove_const_t<Q>, bf16>&& std::same_as<key_element_t<K>, bf16>&&
+    bf16_unit::exists&& std::same_as<std::remove_const_t<Q>, bf16>&& std::same_as<key_element_t<K>, bf16>&&
         std::same_as<key_element_t<V>, bf16>&& std::same_as<std::remove_const_t<O>, bf16>;
 
 /// For an output of the queries' type, unless told.
 template <class Q, class O = Q, class K, class V, class E>
 auto tile_sizes_of(index_t num_queries, index_t head_dim, const K& keys, const V& values, const E& encoding) noexcept {
   tile_sizes<compute_t<Q>, E> sizes;
-  sizes.in_pairs = multiplies_pairs_of<Q, K, V, O> && !hooks::reads_content(encoding);
+  sizes.in_pairs = multiplies_pairs_of<Q, K, V, O> && !hooks::reads_content(encoding) && bf16_unit::usable();
   sizes.num_queries = num_queries;
   sizes.num_keys = keys.num_tokens;
   sizes.head_dim = head_dim;

@@ -36,6 +36,7 @@ class attend_call {
   using T = compute_t<Q>;
   using sizes_t = tile_sizes<T, E>;
   static constexpr bool may_pair = multiplies_pairs_of<Q, K, V, O>;
+  using unit = std::conditional_t<may_pair, bf16_unit, void>;
 
  public:
   attend_call(head_view<Q> q, const K& keys, const V& values, head_view<O> out, const E& encoding,
@@ -55,7 +56,7 @@ class attend_call {
         scale_(static_cast<T>(options.scale.value_or(default_scale(q.head_dim)))) {
     if (!consecutive() || keys.num_tokens <= 0) block_.tabulates = false;
     query_stride_ = sizes_t::row_stride(sizes_t::padded_queries(block_.num_queries));
-    key_stride_ = sizes_t::row_stride(q.head_dim);
+    key_stride_ = sizes_t::row_stride(sizes_.row_size());
     value_stride_ = sizes_t::row_stride(values.head_dim);
   }
 
@@ -134,15 +135,16 @@ class attend_call {
   struct key_tile {
     index_t first;
     index_t count;
+    bool loaded;
     tile_rows<T> keys;
     tile_rows<T> values;
-    tile_rows<bf16_pair> key_pairs;  // these instead, where bf16 is multiplied in pairs
-    tile_rows<bf16_pair> value_pairs;
+    tile_rows<bf16_pair> key_pairs;   // these instead, where bf16 is multiplied in pairs
     std::uint64_t values_not_finite;  // a bit for each row, which is zeros then; a careful walk sets it
     position_t key_positions[max_block];
   };
 
   void run_task(const order& o, index_t task, const memory& m) const noexcept {
+    [[maybe_unused]] const bf16_unit::in_use registers(sizes_.in_pairs);
     const index_t group = task / o.tasks_a_group();
     // The last blocks first: under a causal mask they take longest, and the short ones even out what is left.
     const index_t first = (o.tasks_a_group() - 1 - task % o.tasks_a_group()) * o.blocks_a_task;
@@ -175,19 +177,32 @@ class attend_call {
   template <bool Careful>
   void walk_keys(block* blocks, index_t count, key_range seen, const memory& m) const noexcept {
     if (seen.first >= seen.end) return;
-    key_tile tile;
-    for (index_t first = (seen.end - 1) / block_.num_keys * block_.num_keys; first + block_.num_keys > seen.first;
-         first -= block_.num_keys) {
-      tile.first = first;
-      tile.count = std::min(block_.num_keys, seen.end - first);
-      bool loaded = false;
-      for (index_t i = 0; i < count; ++i) {
-        if (!blocks[i].visible.any(tile.first, tile.count)) continue;
-        if (!loaded) load<Careful>(tile, blocks[i].head, m);
-        loaded = true;
-        attend_tile(blocks[i], tile, m);
-        if constexpr (Careful) add_values_not_finite(blocks[i], tile, m);
+    const index_t first = seen.first / block_.num_keys, end = (seen.end - 1) / block_.num_keys + 1;
+    const index_t at_once = Careful ? 1 : block_.tiles_at_once;
+    key_tile tiles[max_tiles_at_once];
+    for (index_t last = end; last > first; last -= std::min(at_once, last - first)) {
+      const index_t num_tiles = std::min(at_once, last - first);
+      for (index_t i = 0; i < num_tiles; ++i) {
+        tiles[i].first = (last - 1 - i) * block_.num_keys;
+        tiles[i].count = std::min(block_.num_keys, seen.end - tiles[i].first);
+        tiles[i].loaded = false;
       }
+      for (index_t i = 0; i < count; ++i) attend_tiles<Careful>(blocks[i], tiles, num_tiles, m);
+    }
+  }
+
+  template <bool Careful>
+  void attend_tiles(const block& b, key_tile* tiles, index_t num_tiles, const memory& m) const noexcept {
+    const auto seen_tile = [&](index_t i) -> const key_tile* {
+      if (!b.visible.any(tiles[i].first, tiles[i].count)) return nullptr;
+      if (!tiles[i].loaded) load<Careful>(tiles[i], i, b.head, m);
+      return &tiles[i];
+    };
+    if constexpr (may_pair) {
+      if (sizes_.in_pairs) return attend_tiles_of_pairs<Careful>(b, seen_tile, num_tiles, m);
+    }
+    for (index_t i = 0; i < num_tiles; ++i) {
+      if (const key_tile* tile = seen_tile(i)) attend_tile<Careful>(b, *tile, m);
     }
   }
 
@@ -201,8 +216,8 @@ class attend_call {
     b.visible = visible_keys(filter_, first_query, std::min(block_.num_queries, q_.num_tokens - first_query));
     if constexpr (may_pair) {
       if (sizes_.in_pairs)
-        load_query_pairs(q_, head, first_query, b.num_queries(), as_pairs(some_rows), as_pairs(memory_of.queries),
-                         query_stride_, b.padded_queries());
+        load_query_pairs(q_, head, first_query, b.num_queries(), sizes_.row_size(), as_pairs(some_rows),
+                         as_pairs(memory_of.queries), query_stride_, b.padded_queries());
     }
     if (!sizes_.in_pairs)
       load_queries(q_, head, first_query, b.num_queries(), scale_, some_rows, memory_of.queries, query_stride_,
@@ -233,14 +248,16 @@ class attend_call {
 
   // ---- A tile ----
 
+  /// Brings tile i of those that are met at once together.
   template <bool Careful>
-  void load(key_tile& tile, index_t head, const memory& m) const noexcept {
+  void load(key_tile& tile, index_t i, index_t head, const memory& m) const noexcept {
+    tile.loaded = true;
     const index_t kv_head = head / (q_.num_heads / keys_.num_heads);
     if constexpr (score_encoding<E, T>) {
       for (index_t k = 0; k < tile.count; ++k) tile.key_positions[k] = key_positions_[tile.first + k];
     }
     if constexpr (may_pair) {
-      if (sizes_.in_pairs) return load_pairs<Careful>(tile, kv_head, m);
+      if (sizes_.in_pairs) return load_pairs<Careful>(tile, i, kv_head, m);
     }
     if (!as_they_lie(keys_, kv_head, tile.first, tile.count, tile.keys)) {
       widen_rows(keys_, kv_head, tile.first, tile.count, m.keys, key_stride_);
@@ -257,62 +274,130 @@ class attend_call {
   static bf16_pair* as_pairs(T* memory) noexcept { return reinterpret_cast<bf16_pair*>(memory); }
 
   template <bool Careful>
-  void load_pairs(key_tile& tile, index_t kv_head, const memory& m) const noexcept {
+  void load_pairs(key_tile& tile, index_t i, index_t kv_head, const memory& m) const noexcept {
+    const index_t rows = sizes_.padded_keys(block_.num_keys), rows_of_keys = sizes_.padded_keys(tile.count);
+    bf16_pair* const keys = as_pairs(m.keys) + i * rows * key_stride_;
+    bf16_pair* const values = value_pairs(m, i);
     const auto piece = keys_.block(tile.first, tile.count);
-    if (piece.num_tokens >= tile.count && keys_.head_dim % 2 == 0 &&
+    if (piece.num_tokens >= rows_of_keys && keys_.head_dim == 2 * sizes_.row_size() &&
         piece.row(1, 0) - piece.row(0, 0) == keys_.head_dim) {
       tile.key_pairs = {reinterpret_cast<const bf16_pair*>(piece.row(0, kv_head)), keys_.head_dim / 2};
     } else {
-      load_key_pairs(keys_, kv_head, tile.first, tile.count, as_pairs(m.keys), key_stride_);
-      tile.key_pairs = {as_pairs(m.keys), key_stride_};
+      load_key_pairs(keys_, kv_head, tile.first, tile.count, rows_of_keys, sizes_.row_size(), keys, key_stride_);
+      tile.key_pairs = {keys, key_stride_};
     }
     tile.values_not_finite = Careful ? rows_that_are_not_finite(values_, kv_head, tile.first, tile.count) : 0;
-    load_value_pairs(values_, kv_head, tile.first, tile.count, tile.values_not_finite, as_pairs(m.values),
-                     value_stride_);
-    tile.value_pairs = {as_pairs(m.values), value_stride_};
+    load_value_pairs(values_, kv_head, tile.first, tile.count, rows, tile.values_not_finite, values, value_stride_);
   }
 
+  bf16_pair* value_pairs(const memory& m, index_t tile) const noexcept {
+    return as_pairs(m.values) + tile * (sizes_.padded_keys(block_.num_keys) / 2) * value_stride_;
+  }
+
+  template <bool Careful>
   void attend_tile(const block& b, const key_tile& tile, const memory& m) const noexcept {
     const tile_edges edges = b.visible.edges(tile.first, tile.count);
-    multiply_scores(b, tile, m, edges);
-    if (options_.softcap > 0) cap(b, m.scores, edges);
-    add_encoding(b, tile, m, edges);
-    softmax_of(b).absorb(m.scores, query_stride_, b.padded_queries(), edges);
-    add_weighted_values(b, tile, m, edges);
+    multiply_keys(tile.keys, q_.head_dim, b.memory_of.queries, m.scores, query_stride_, b.padded_queries(), edges);
+    bias(b, tile, m, edges);
+    if (softmax_of(b).absorb(m.scores, query_stride_, b.padded_queries(), edges)) scale_output(b);
+    add_values(m.scores, query_stride_, tile.values, sizes_t::padded(values_.head_dim), b.memory_of.output,
+               value_stride_, edges);
+    if constexpr (Careful) add_values_not_finite(b, tile, m);
   }
 
-  void multiply_scores(const block& b, const key_tile& tile, const memory& m, const tile_edges& edges) const noexcept {
-    if constexpr (may_pair) {
-      if (sizes_.in_pairs)
-        return multiply_keys(tile.key_pairs, pairs_of(q_.head_dim), as_pairs(b.memory_of.queries), scale_, m.scores,
-                             query_stride_, b.padded_queries(), edges);
-    }
-    multiply_keys(tile.keys, q_.head_dim, b.memory_of.queries, T(1), m.scores, query_stride_, b.padded_queries(),
-                  edges);
+  void scale_output(const block& b) const noexcept {
+    detail::scale_output(b.memory_of.factor, b.num_queries(), sizes_t::padded(values_.head_dim), b.memory_of.output,
+                         value_stride_);
   }
 
-  void add_weighted_values(const block& b, const key_tile& tile, const memory& m,
-                           const tile_edges& edges) const noexcept {
-    const index_t columns = sizes_t::padded(values_.head_dim);
-    if constexpr (may_pair) {
-      if (sizes_.in_pairs) {
-        pair_weights(m.scores, query_stride_, tile.count, b.padded_queries(), as_pairs(m.weight_pairs));
-        return add_values(as_pairs(m.weight_pairs), query_stride_, tile.value_pairs, columns, b.memory_of.factor,
-                          b.memory_of.output, value_stride_, edges);
+  /// Values wait until the tiles are done, or one is left out, or moves a maximum.
+  template <bool Careful, class SeenTile>
+  void attend_tiles_of_pairs(const block& b, SeenTile seen_tile, index_t num_tiles, const memory& m) const noexcept {
+    const typename unit::weights weights(as_pairs(m.weight_pairs), query_stride_, block_.tiles_at_once,
+                                         sizes_.padded_keys(block_.num_keys));
+    tile_edges edges;
+    index_t first_waiting = 0;
+    const auto add_values_before = [&](index_t end) {
+      if (first_waiting < end)
+        unit::add_values(weights, first_waiting, end, {value_pairs(m, 0), value_stride_},
+                         sizes_t::padded(values_.head_dim), b.memory_of.output, value_stride_, b.padded_queries(),
+                         edges);
+      first_waiting = end;
+    };
+    for (index_t i = 0; i < num_tiles; ++i) {
+      const key_tile* tile = seen_tile(i);
+      if (tile == nullptr) {
+        add_values_before(i);
+        first_waiting = i + 1;
+        continue;
+      }
+      edges = b.visible.edges(tile->first, tile->count);
+      if (absorb_pairs<Careful>(b, *tile, weights.of_tile(i), m, edges)) {
+        add_values_before(i);
+        scale_output(b);
+      }
+      if constexpr (Careful) {
+        add_values_before(i + 1);
+        add_values_not_finite(b, *tile, m);
       }
     }
-    add_values(m.scores, query_stride_, tile.values, columns, b.memory_of.factor, b.memory_of.output, value_stride_,
-               edges);
+    add_values_before(num_tiles);
+  }
+
+  /// Queries in T are scaled before they are multiplied. Pairs are exact, and their scores are scaled: by the softmax,
+  /// where nothing else wants to see them. True if the output has to be scaled.
+  template <bool Careful, class Weights>
+  bool absorb_pairs(const block& b, const key_tile& tile, const Weights& weights, const memory& m,
+                    const tile_edges& edges) const noexcept {
+    const index_t stride = query_stride_, queries = b.padded_queries();
+    unit::multiply_keys(tile.key_pairs, sizes_.row_size(), as_pairs(b.memory_of.queries), m.scores, stride, queries,
+                        edges);
+    const bool later = !score_encoding<E, T> && options_.softcap <= 0 && scale_ > 0;
+    if (!later) scale(b, m.scores, edges);
+    bias(b, tile, m, edges);
+    return softmax_of(b).absorb(
+        m.scores, stride, queries, edges,
+        later ? scale_ : T(1), [&](index_t q, tile_edges::range seen, auto weight) __attribute__((always_inline)) {
+          if constexpr (!Careful) {
+            return weights(q, seen, weight);
+          } else {
+            for (index_t k = 0; k < tile.count; ++k) {
+              if (k < seen.first || k >= seen.end) kernels::store(m.scores + k * stride + q, kernels::vector<T>{});
+            }
+            return weights(q, seen, [&](index_t k) {
+              const auto of_key = weight(k);
+              kernels::store(m.scores + k * stride + q, of_key);
+              return of_key;
+            });
+          }
+        });
+  }
+
+  /// Everything between the products and the softmax.
+  void bias(const block& b, const key_tile& tile, const memory& m, const tile_edges& edges) const noexcept {
+    if (options_.softcap > 0) cap(b, m.scores, edges);
+    add_encoding(b, tile, m, edges);
+  }
+
+  void scale(const block& b, T* scores, const tile_edges& edges) const noexcept {
+    for_each_score(b, scores, query_stride_, edges, [&](auto& score) { score *= scale_; });
   }
 
   void cap(const block& b, T* scores, const tile_edges& edges) const noexcept {
-    using vector = kernels::vector<T>;
     const T most = static_cast<T>(options_.softcap);
+    for_each_score(b, scores, query_stride_, edges,
+                   [&](auto& score) { score = hyperbolic_tangent(score / most) * most; });
+  }
+
+  template <class F>
+  static void for_each_score(const block& b, T* scores, index_t stride, const tile_edges& edges, F f) noexcept {
+    using vector = kernels::vector<T>;
     for (index_t q = 0; q < b.padded_queries(); q += kernels::lanes<T>) {
       const auto keys = edges.keys_of(q, q + kernels::lanes<T>);
       for (index_t k = keys.first; k < keys.end; ++k) {
-        T* at = scores + k * query_stride_ + q;
-        kernels::store(at, hyperbolic_tangent(kernels::load<vector>(at) / most) * most);
+        auto score = kernels::load<vector>(scores + k * stride + q);
+        f(score);
+        kernels::store(scores + k * stride + q, score);
       }
     }
   }

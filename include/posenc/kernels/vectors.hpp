@@ -97,6 +97,13 @@ V zip_high(V a, V b) noexcept {
       a, b, [](std::size_t i) { return (detail::num_lanes<V> + i) / 2 + i % 2 * detail::num_lanes<V>; });
 }
 
+/// {v0, v1 of the upper half's, ...}: lanes of the lower half, each followed by its like of the upper half.
+template <class V>
+V zip_halves(V v) noexcept {
+  return detail::shuffled<detail::num_lanes<V>>(
+      v, v, [](std::size_t i) { return i / 2 + i % 2 * (detail::num_lanes<V> / 2); });
+}
+
 /// {v0, v2, v4, ..., v1, v3, v5, ...}
 template <class V>
 V evens_then_odds(V v) noexcept {
@@ -158,6 +165,18 @@ inline vector<std::uint16_t> average(vector<std::uint16_t> a, vector<std::uint16
 #else
   return (a | b) - ((a ^ b) >> 1);
 #endif
+}
+
+/// Whether a comparison holds in every lane; what it gives is minus one or zero in each.
+template <class Mask>
+bool all_of(const Mask& mask) noexcept {
+#if defined(__AVX512DQ__)
+  if constexpr (sizeof(mask[0]) == 4) return _mm512_movepi32_mask(std::bit_cast<__m512i>(mask)) == 0xffff;
+#endif
+  std::int64_t parts[sizeof mask / 8], all = -1;
+  std::memcpy(parts, &mask, sizeof mask);
+  for (const std::int64_t part : parts) all &= part;
+  return all == -1;
 }
 
 /// {v0, v0, v1, v1, ...} of the lower half of the lanes, and the same of the upper half.

@@ -1,9 +1,9 @@
-// Products of bf16, two at a time: the operands of an instruction that multiplies pairs and adds both to a float.
+// bf16 in pairs, as the instructions want it that multiply two at a time and add both products to a float.
 #pragma once
 
 #include <posenc/attention/key_source.hpp>
-#include <posenc/attention/tile/register_block.hpp>
 #include <posenc/attention/tile/transposed_queries.hpp>
+#include <posenc/attention/tile/visible_keys.hpp>
 #include <posenc/kernels/vectors.hpp>
 #include <posenc/scalar.hpp>
 #include <posenc/view.hpp>
@@ -11,11 +11,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <utility>
-
-#if defined(POSENC_BF16_PAIRS)
-#include <immintrin.h>
-#endif
 
 namespace posenc::inline POSENC_ISA::detail {
 
@@ -24,65 +19,56 @@ struct bf16_pair {
   std::uint32_t bits;
 };
 
-#if defined(POSENC_BF16_PAIRS)
-inline constexpr bool multiplies_bf16_pairs = true;
-
-template <>
-struct block_arithmetic<bf16_pair> {
-  using vector = kernels::vector<std::int32_t>;
-
-  // Read as bytes, because rows of bf16 are read as pairs where they lie.
-  [[gnu::always_inline]] static vector broadcast(const bf16_pair* a) noexcept {
-    std::int32_t bits;
-    std::memcpy(&bits, a, sizeof bits);
-    return bits - vector{};
-  }
-  [[gnu::always_inline]] static kernels::vector<float> multiply_add(kernels::vector<float> sum, vector factor,
-                                                                    vector row) noexcept {
-    return (kernels::vector<float>)_mm512_dpbf16_ps((__m512)sum, (__m512bh)factor, (__m512bh)row);
-  }
-};
-
-/// pairs[k / 2][q] = weights of keys k and k + 1 as bf16, from weights[k][q]; a last odd key is joined by a zero.
-inline void pair_weights(const float* weights, index_t stride, index_t num_keys, index_t padded_queries,
-                         bf16_pair* pairs) noexcept {
-  using floats = kernels::vector<float>;
-  using words = typename kernels::detail::vector_of<std::uint16_t, 32>::type;
-  constexpr index_t lanes = kernels::lanes<float>;
-  const auto pair = [&](index_t k, index_t q, floats first, floats second) __attribute__((always_inline)) {
-    const words apart = (words)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
-    const words together = __builtin_shufflevector(apart, apart, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23,
-                                                   8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-    kernels::store(pairs + k / 2 * stride + q, together);
-  };
-  for (index_t q = 0; q < padded_queries; q += lanes) {
-    const float* column = weights + q;
-    index_t k = 0;
-    for (; k + 2 <= num_keys; k += 2)
-      pair(k, q, kernels::load<floats>(column + k * stride), kernels::load<floats>(column + (k + 1) * stride));
-    if (k < num_keys) pair(k, q, kernels::load<floats>(column + k * stride), floats{});
-  }
-}
-#else
-inline constexpr bool multiplies_bf16_pairs = false;
-#endif
-
 inline constexpr index_t pairs_of(index_t count) noexcept { return (count + 1) / 2; }
 
-/// to[d / 2][i] = columns d and d + 1 of row first + i, zeros from `count` on and beyond an odd head_dim; `some_rows`
-/// holds `turned_rows` rows of pairs.
+/// Weights of key k by a function of it, zeros beyond those seen; and adds them to a sum.
+template <class Weight>
+[[gnu::always_inline]] inline kernels::vector<float> weight_if_seen(index_t k, tile_edges::range seen, Weight weight,
+                                                                    kernels::vector<float>& sum) noexcept {
+  if (k < seen.first || k >= seen.end) return kernels::vector<float>{};
+  const kernels::vector<float> of_key = weight(k);
+  sum += of_key;
+  return of_key;
+}
+
+#if defined(__AVX512F__)
+/// to[d][i] = pair d of row first + i, of sixteen rows whose pairs fill vectors.
 template <class S>
-void load_query_pairs(head_view<S> x, index_t head, index_t first, index_t count, bf16_pair* some_rows, bf16_pair* to,
-                      index_t stride, index_t padded_queries) noexcept {
-  const index_t pairs = pairs_of(x.head_dim);
-  for (index_t i = 0; i < padded_queries; i += turned_rows) {
-    std::memset(static_cast<void*>(some_rows), 0, static_cast<std::size_t>(turned_rows * pairs) * sizeof(bf16_pair));
+void transpose_pairs(head_view<S> x, index_t head, index_t first, bf16_pair* to, index_t stride) noexcept {
+  using vector = kernels::vector<std::uint32_t>;
+  constexpr int n = int{kernels::lanes<std::uint32_t>};
+  for (index_t d = 0; d < x.head_dim / 2; d += n) {
+    vector block[n];
+#pragma GCC unroll 16
+    for (int i = 0; i < n; ++i) block[i] = kernels::load<vector>(x.row(first + i, head) + 2 * d);
+    transpose_square(block);
+#pragma GCC unroll 16
+    for (int i = 0; i < n; ++i) kernels::store(to + (d + i) * stride, block[i]);
+  }
+}
+#endif
+
+/// to[d / 2][i] = columns d and d + 1 of row first + i, zeros from `count` on and beyond head_dim up to `num_pairs`;
+/// `some_rows` holds `turned_rows` rows of pairs.
+template <class S>
+void load_query_pairs(head_view<S> x, index_t head, index_t first, index_t count, index_t num_pairs,
+                      bf16_pair* some_rows, bf16_pair* to, index_t stride, index_t padded_queries) noexcept {
+  index_t i = 0;
+#if defined(__AVX512F__)
+  constexpr index_t lanes = kernels::lanes<std::uint32_t>;
+  if (x.head_dim % (2 * lanes) == 0) {
+    for (; i + lanes <= count; i += lanes) transpose_pairs(x, head, first + i, to + i, stride);
+  }
+#endif
+  for (; i < padded_queries; i += turned_rows) {
+    std::memset(static_cast<void*>(some_rows), 0,
+                static_cast<std::size_t>(turned_rows * num_pairs) * sizeof(bf16_pair));
     for (index_t r = 0; r < std::min(turned_rows, count - i); ++r) {
-      std::memcpy(static_cast<void*>(some_rows + r * pairs), x.row(first + i + r, head),
+      std::memcpy(static_cast<void*>(some_rows + r * num_pairs), x.row(first + i + r, head),
                   static_cast<std::size_t>(x.head_dim) * sizeof(bf16));
     }
-    for (index_t d = 0; d < pairs; ++d) {
-      for (index_t r = 0; r < turned_rows; ++r) to[d * stride + i + r] = some_rows[r * pairs + d];
+    for (index_t d = 0; d < num_pairs; ++d) {
+      for (index_t r = 0; r < turned_rows; ++r) to[d * stride + i + r] = some_rows[r * num_pairs + d];
     }
   }
 }
@@ -98,14 +84,17 @@ void for_each_row(const Source& source, index_t head, index_t first, index_t cou
   }
 }
 
-/// Rows of keys as pairs along a row, `stride` pairs apart and with a zero behind an odd head_dim.
+/// Rows of keys as pairs along a row, `stride` pairs apart; zeros behind head_dim up to `num_pairs`, and from `count` on
+/// up to `padded_rows`.
 template <class Source>
-void load_key_pairs(const Source& keys, index_t head, index_t first, index_t count, bf16_pair* to,
-                    index_t stride) noexcept {
+void load_key_pairs(const Source& keys, index_t head, index_t first, index_t count, index_t padded_rows,
+                    index_t num_pairs, bf16_pair* to, index_t stride) noexcept {
   for_each_row(keys, head, first, count, [&](index_t i, const bf16* row) {
-    if (keys.head_dim % 2 != 0) to[i * stride + keys.head_dim / 2] = {};
-    std::memcpy(static_cast<void*>(to + i * stride), row, static_cast<std::size_t>(keys.head_dim) * sizeof(bf16));
+    bf16_pair* pairs = to + i * stride;
+    std::fill(pairs + keys.head_dim / 2, pairs + num_pairs, bf16_pair{});
+    std::memcpy(static_cast<void*>(pairs), row, static_cast<std::size_t>(keys.head_dim) * sizeof(bf16));
   });
+  for (index_t i = count; i < padded_rows; ++i) std::fill_n(to + i * stride, num_pairs, bf16_pair{});
 }
 
 inline bool all_are_finite(const bf16* row, index_t count) noexcept {
@@ -138,10 +127,11 @@ std::uint64_t rows_that_are_not_finite(const Source& source, index_t head, index
   return found;
 }
 
-/// to[k / 2][c] = column c of rows k and k + 1, zeros up to the stride. Rows that have their bit in `left_out` are zeros.
+/// to[k / 2][c] = column c of rows k and k + 1, zeros up to the stride, and from `count` on up to `padded_rows`, which is
+/// even. Rows that have their bit in `left_out` are zeros.
 template <class Source>
-void load_value_pairs(const Source& values, index_t head, index_t first, index_t count, std::uint64_t left_out,
-                      bf16_pair* to, index_t stride) noexcept {
+void load_value_pairs(const Source& values, index_t head, index_t first, index_t count, index_t padded_rows,
+                      std::uint64_t left_out, bf16_pair* to, index_t stride) noexcept {
   const index_t columns = values.head_dim;
   for_each_row(values, head, first, count, [&](index_t k, const bf16* row) {
     bf16_pair* pairs = to + k / 2 * stride;
@@ -149,6 +139,7 @@ void load_value_pairs(const Source& values, index_t head, index_t first, index_t
     if (!upper) std::fill(taken ? pairs + columns : pairs, pairs + stride, bf16_pair{});
     if (taken) upper ? put_half<true>(row, columns, pairs) : put_half<false>(row, columns, pairs);
   });
+  std::fill(to + pairs_of(count) * stride, to + padded_rows / 2 * stride, bf16_pair{});
 }
 
 }  // namespace posenc::inline POSENC_ISA::detail

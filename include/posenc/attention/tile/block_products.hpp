@@ -24,7 +24,7 @@ namespace block_products {
 
 template <int N, class P, class T>
 [[gnu::always_inline]] inline void score_columns(index_t first, const tile_rows<P>& keys, index_t depth,
-                                                 const P* queries, T scale, T* scores, index_t stride,
+                                                 const P* queries, T* scores, index_t stride,
                                                  const tile_edges& edges) noexcept {
   using vector = kernels::vector<T>;
   constexpr index_t lanes = kernels::lanes<T>;
@@ -35,38 +35,34 @@ template <int N, class P, class T>
         multiply_block<M, N>(
             keys.data + k * keys.stride, keys.stride, index_t{1}, queries + first, stride, depth,
             [](int, int) __attribute__((always_inline)) { return vector{}; },
-            [&](int m, int n, vector sum) __attribute__((always_inline)) {
-              if constexpr (!std::is_same_v<P, T>) sum *= scale;
-              kernels::store(to + m * stride + n * lanes, sum);
-            });
+            [&](int m, int n, vector sum)
+                __attribute__((always_inline)) { kernels::store(to + m * stride + n * lanes, sum); });
       });
 }
 
 }  // namespace block_products
 
-// P is T, or pairs of something narrower, whose products are added up in T. Numbers in T are scaled before, as queries;
-// pairs after, as scores, and so are exact.
+// P is T, or pairs of something narrower, whose products are added up in T.
 
-/// scores[k][q] = scale * sum over d < depth of keys[k][d] * queries[d][q], of what edges let through and some beside it.
+/// scores[k][q] = sum over d < depth of keys[k][d] * queries[d][q], of what edges let through and some beside it.
 template <class P, class T>
-[[gnu::noinline]] void multiply_keys(const tile_rows<P>& keys, index_t depth, const P* queries, T scale, T* scores,
+[[gnu::noinline]] void multiply_keys(const tile_rows<P>& keys, index_t depth, const P* queries, T* scores,
                                      index_t stride, index_t padded_queries, const tile_edges& edges) noexcept {
   constexpr index_t lanes = kernels::lanes<T>;
   index_t q = 0;
   if (edges.whole) {
     for (; q + block_vectors * lanes <= padded_queries; q += block_vectors * lanes)
-      block_products::score_columns<block_vectors>(q, keys, depth, queries, scale, scores, stride, edges);
+      block_products::score_columns<block_vectors>(q, keys, depth, queries, scores, stride, edges);
   }
   // On an edge the narrowest blocks leave most of what is masked away.
   for (; q < padded_queries; q += lanes)
-    block_products::score_columns<1>(q, keys, depth, queries, scale, scores, stride, edges);
+    block_products::score_columns<1>(q, keys, depth, queries, scores, stride, edges);
 }
 
-/// output[q][c] = factors[q] * output[q][c] + sum over k of weights[k][q] * values[k][c]; a row of pairs holds two keys.
+/// output[q][c] += sum over k of weights[k][q] * values[k][c]; a row of pairs holds two keys.
 template <class P, class T>
 [[gnu::noinline]] void add_values(const P* weights, index_t stride, const tile_rows<P>& values, index_t padded_columns,
-                                  const T* factors, T* output, index_t output_stride,
-                                  const tile_edges& edges) noexcept {
+                                  T* output, index_t output_stride, const tile_edges& edges) noexcept {
   using vector = kernels::vector<T>;
   constexpr index_t lanes = kernels::lanes<T>;
   constexpr index_t keys_a_row = std::is_same_v<P, T> ? 1 : 2;
@@ -81,12 +77,25 @@ template <class P, class T>
                   weights + first * stride + q, std::integral_constant<index_t, 1>{}, stride,
                   values.data + first * values.stride + c, values.stride, end - first,
                   [&](int m, int n) __attribute__((always_inline)) {
-                    return kernels::load<vector>(to + m * output_stride + n * lanes) * factors[q + m];
+                    return kernels::load<vector>(to + m * output_stride + n * lanes);
                   },
                   [&](int m, int n, vector sum)
                       __attribute__((always_inline)) { kernels::store(to + m * output_stride + n * lanes, sum); });
             });
       });
+}
+
+/// output[q][c] *= factors[q]
+template <class T>
+void scale_output(const T* factors, index_t num_queries, index_t padded_columns, T* output, index_t stride) noexcept {
+  using vector = kernels::vector<T>;
+  for (index_t q = 0; q < num_queries; ++q) {
+    if (factors[q] == T(1)) continue;
+    for (index_t c = 0; c < padded_columns; c += kernels::lanes<T>) {
+      T* at = output + q * stride + c;
+      kernels::store(at, kernels::load<vector>(at) * factors[q]);
+    }
+  }
 }
 
 }  // namespace posenc::inline POSENC_ISA::detail

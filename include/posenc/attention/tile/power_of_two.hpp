@@ -9,6 +9,10 @@
 #include <cstring>
 #include <type_traits>
 
+#if defined(__AVX512DQ__)
+#include <immintrin.h>
+#endif
+
 namespace posenc::inline POSENC_ISA::detail {
 
 /// 2^x for x up to 127, within 2.2 ulp; 0 below -125.5, so also of minus infinity. NaN stays NaN. Never subnormal:
@@ -16,6 +20,17 @@ namespace posenc::inline POSENC_ISA::detail {
 template <class V>
 [[gnu::always_inline]] inline V power_of_two(V x) noexcept {
   if constexpr (std::is_same_v<V, kernels::vector<float>>) {
+#if defined(__AVX512DQ__)
+    // Instructions for both ends of it: x less the whole number below, and a product with 2 to the power of that.
+    const __mmask16 counts = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(-125.5F), _CMP_NLT_UQ);
+    const V part = (V)_mm512_maskz_reduce_ps(0xffff, (__m512)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    V p = part * 0.00188529736F + 0.00897337589F;
+    p = p * part + 0.0558359176F;
+    p = p * part + 0.240152866F;
+    p = p * part + 0.693152428F;
+    p = p * part + 1.0F;
+    return (V)_mm512_maskz_scalef_ps(counts, (__m512)p, (__m512)x);
+#else
     using bits_t = kernels::vector<std::int32_t>;
     // 1.5 * 2^23 brings the nearest whole number to the lowest bits of a sum; 126 more, and it is the biased exponent of
     // half the power. The polynomial is of twice 2^part, so that the least exponent of all already gives zero.
@@ -40,6 +55,7 @@ template <class V>
     p = p * part + 2 * 0.69314697761F;
     p = p * part + 2.0F;
     return p * scale;  // a product, and not a sum of bits, which could make a number of a NaN
+#endif
   } else {
     for (index_t l = 0; l < static_cast<index_t>(sizeof x / sizeof x[0]); ++l) x[l] = std::exp2(x[l]);
     return x;

@@ -41,27 +41,33 @@ void transpose_four_rows(const T* rows, index_t rows_stride, index_t head_dim, T
 }
 
 #if defined(__AVX512F__)
-/// The same of as many rows as a vector has lanes, so that whole vectors are read and written: four perfect shuffles of
-/// sixteen rows and their lanes are a transposition.
+/// block[j][i] = block[i][j]: four perfect shuffles of sixteen rows and their lanes are a transposition.
+template <class V>
+[[gnu::always_inline]] inline void transpose_square(V (&block)[16]) noexcept {
+  V zipped[16];
+#pragma GCC unroll 4
+  for (int stage = 0; stage < 4; ++stage) {
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      zipped[2 * i] = kernels::zip_low(block[i], block[i + 8]);
+      zipped[2 * i + 1] = kernels::zip_high(block[i], block[i + 8]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) block[i] = zipped[i];
+  }
+}
+
+/// The same of as many rows as a vector has lanes, so that whole vectors are read and written.
 inline void transpose_vectors(const float* rows, index_t rows_stride, index_t head_dim, float scale, float* to,
                               index_t to_stride) noexcept {
   using vector = kernels::vector<float>;
   constexpr int n = int{kernels::lanes<float>};
   index_t d = 0;
   for (; d + n <= head_dim; d += n) {
-    vector block[n], zipped[n];
+    vector block[n];
 #pragma GCC unroll 16
     for (int i = 0; i < n; ++i) block[i] = kernels::load<vector>(rows + i * rows_stride + d) * scale;
-#pragma GCC unroll 4
-    for (int stage = 0; stage < 4; ++stage) {
-#pragma GCC unroll 8
-      for (int i = 0; i < n / 2; ++i) {
-        zipped[2 * i] = kernels::zip_low(block[i], block[i + n / 2]);
-        zipped[2 * i + 1] = kernels::zip_high(block[i], block[i + n / 2]);
-      }
-#pragma GCC unroll 16
-      for (int i = 0; i < n; ++i) block[i] = zipped[i];
-    }
+    transpose_square(block);
 #pragma GCC unroll 16
     for (int i = 0; i < n; ++i) kernels::store(to + (d + i) * to_stride, block[i]);
   }

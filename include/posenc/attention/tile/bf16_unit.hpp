@@ -1,0 +1,27 @@
+// By which instructions a tile of bf16 is multiplied, if there are any that are faster than widening.
+#pragma once
+
+#include <posenc/isa.hpp>
+
+#if defined(POSENC_BF16_TILES)
+#include <posenc/attention/tile/bf16_by_tiles.hpp>
+#elif defined(POSENC_BF16_PAIRS)
+#include <posenc/attention/tile/bf16_by_pairs.hpp>
+#else
+#include <posenc/attention/tile/bf16_pairs.hpp>
+
+namespace posenc::inline POSENC_ISA::detail {
+
+struct bf16_unit {
+  static constexpr bool exists = false;
+  static bool usable() noexcept { return false; }
+  static constexpr index_t pairs_at_once = 1;
+  static constexpr index_t max_queries = block_queries;
+  static constexpr index_t max_tiles_at_once = 1;
+  struct in_use {
+    explicit in_use(bool) noexcept {}
+  };
+};
+
+}  // namespace posenc::inline POSENC_ISA::detail
+#endif
