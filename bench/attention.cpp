@@ -1,7 +1,7 @@
 // How near is attention to the arithmetic unit's peak?
 //
 // Flops count the pairs that the mask lets through, and no exponential. `of_peak` is their share of float multiply-adds
-// in registers, which bf16 in pairs can pass.
+// in registers, which 16 bits can pass: by AMX, and bf16 in pairs.
 #include "attention_call.hpp"
 #include "beside.hpp"
 
@@ -10,9 +10,9 @@ namespace {
 
 using namespace posenc;
 
-template <class S>
+template <class S, class C = S>
 void beside_peak(benchmark::State& state, const attention_sizes& sizes, const index_band& band) {
-  attention_call<S> call(sizes);
+  attention_call<S, C> call(sizes);
   beside(state, work{call.flops(band), [&] { call(no_encoding{}, {.band = band}); }}, "peak", multiply_add_peak());
 }
 
@@ -20,10 +20,10 @@ index_band band_of(const benchmark::State& state, int argument) {
   return state.range(argument) != 0 ? causal() : index_band{};
 }
 
-template <class S>
+template <class S, class C = S>
 void attention(benchmark::State& state) {
-  beside_peak<S>(state, {.num_queries = state.range(0), .num_keys = state.range(0), .head_dim = state.range(1)},
-                 band_of(state, 2));
+  beside_peak<S, C>(state, {.num_queries = state.range(0), .num_keys = state.range(0), .head_dim = state.range(1)},
+                    band_of(state, 2));
 }
 const std::vector<std::string> names{"tokens", "head_dim", "causal"};
 BENCHMARK_TEMPLATE(attention, float)
@@ -34,6 +34,7 @@ BENCHMARK_TEMPLATE(attention, float)
     ->UseManualTime();
 BENCHMARK_TEMPLATE(attention, bf16)->ArgNames(names)->ArgsProduct({{2048}, {64, 128}, {0, 1}})->UseManualTime();
 BENCHMARK_TEMPLATE(attention, f16)->ArgNames(names)->ArgsProduct({{2048}, {64, 128}, {1}})->UseManualTime();
+BENCHMARK_TEMPLATE(attention, float, bf16)->ArgNames(names)->ArgsProduct({{2048}, {64, 128}, {1}})->UseManualTime();
 
 // Query heads that share keys, in the two layouts that engines use.
 void attention_of_heads(benchmark::State& state) {

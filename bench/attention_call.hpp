@@ -21,26 +21,29 @@ struct attention_sizes {
   bool by_token = false;  // [token, head, dim], as engines hold them; else [head, token, dim]
 };
 
-template <class S = float>
+/// Of queries and outputs of one type, and keys and values of perhaps another.
+template <class S = float, class C = S>
 struct attention_call {
   attention_sizes of;
-  pages<S> q, k, v, out;
+  pages<S> q, out;
+  pages<C> k, v;
   std::vector<float> workspace{};
 
   explicit attention_call(const attention_sizes& sizes)
       : of(sizes),
         q(sizes.num_queries * sizes.num_heads * sizes.head_dim),
+        out(sizes.num_queries * sizes.num_heads * sizes.head_dim),
         k(sizes.num_keys * sizes.num_kv_heads * sizes.head_dim),
-        v(sizes.num_keys * sizes.num_kv_heads * sizes.head_dim),
-        out(sizes.num_queries * sizes.num_heads * sizes.head_dim) {}
+        v(sizes.num_keys * sizes.num_kv_heads * sizes.head_dim) {}
 
-  posenc::head_view<S> view(const pages<S>& x, posenc::index_t num_tokens, posenc::index_t num_heads) const {
+  template <class X>
+  posenc::head_view<X> view(const pages<X>& x, posenc::index_t num_tokens, posenc::index_t num_heads) const {
     if (of.by_token) return {x.data(), num_tokens, num_heads, of.head_dim};
     return posenc::head_major(x.data(), num_heads, num_tokens, of.head_dim);
   }
   posenc::head_view<S> queries() const { return view(q, of.num_queries, of.num_heads); }
-  posenc::head_view<S> keys() const { return view(k, of.num_keys, of.num_kv_heads); }
-  posenc::head_view<S> values() const { return view(v, of.num_keys, of.num_kv_heads); }
+  posenc::head_view<C> keys() const { return view(k, of.num_keys, of.num_kv_heads); }
+  posenc::head_view<C> values() const { return view(v, of.num_keys, of.num_kv_heads); }
 
   template <class E>
   void operator()(const E& encoding, posenc::attend_options<float> options) {

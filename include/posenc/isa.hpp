@@ -45,8 +45,8 @@
 // How bf16 is multiplied faster than widened: by the matrix unit of AMX, or in pairs, unless the core takes two cycles for
 // a vector of them, half the rate of widening, as those with AVX-512 FP16 do, Sapphire Rapids and what followed it.
 // (GCC and Clang spell the macro of AMX differently.)
-#if defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__linux__) && \
-    (defined(__AMX_BF16__) || defined(__AMXBF16__))
+#if defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__F16C__) && \
+    defined(__linux__) && (defined(__AMX_BF16__) || defined(__AMXBF16__))
 #define POSENC_BF16_TILES
 #define POSENC_ISA_BF16_ _amx
 #elif defined(__AVX512BF16__) && !defined(__AVX512FP16__)

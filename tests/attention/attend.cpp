@@ -68,10 +68,10 @@ constexpr double output_unit = std::is_same_v<S, bf16>  ? 0x1p-8
                                : std::is_same_v<S, f16> ? 0x1p-11
                                                         : 0;
 
-/// Where pairs of bf16 are multiplied by instructions, weights are rounded to bf16 as well.
-template <class V, class O>
+/// Where pairs of bf16 are multiplied by instructions, weights are rounded as the output is.
+template <class O>
 double weight_unit() {
-  return std::is_same_v<V, bf16> && std::is_same_v<O, bf16> && detail::bf16_unit::usable() ? 0x1p-9 : 0;
+  return std::is_same_v<O, bf16> && detail::bf16_unit::usable() ? 0x1p-9 : 0;
 }
 
 /// Whether outputs and log-sum-exps are the reference's, within the rounding of scores as large as they were.
@@ -117,7 +117,7 @@ void expect_reference_everywhere(unsigned seed, int cases, index_t most_tokens =
 
     auto options = call.options<T>();
     options.lse = lse_view<T>(lse.data(), call.num_queries, call.num_heads, 1, call.num_queries);
-    const auto sizes = detail::tile_sizes_of<Q>(call.num_queries, call.head_dim, k.view(), v.view(), scores);
+    const auto sizes = detail::tile_sizes_of<Q, O>(call.num_queries, call.head_dim, k.view(), v.view(), scores);
     auto workspace = draw_workspace<T>(random, workspace_size(q.view(), k.view(), v.view(), scores),
                                        sizes.values_with(sizes.least()));
     options.run.workspace = workspace;
@@ -125,7 +125,7 @@ void expect_reference_everywhere(unsigned seed, int cases, index_t most_tokens =
 
     const auto wide_q = in_double(q), wide_k = in_double(k), wide_v = in_double(v);
     const auto heads = attend_reference(wide_q.view(), wide_k.view(), wide_v.view(), scores, call.options<double>());
-    expect_reference(heads, out.view(), options.lse, call.head_dim, weight_unit<V, O>());
+    expect_reference(heads, out.view(), options.lse, call.head_dim, weight_unit<O>());
   }
 }
 
@@ -145,6 +145,36 @@ TEST_CASE("attend: whatever it is told, it computes what the reference computes,
 }
 TEST_CASE("attend: whatever it is told, it computes what the reference computes, over many tiles of bf16", "[attend]") {
   expect_reference_everywhere<bf16, bf16, bf16, bf16>(5, 30, 700);
+}
+
+TEST_CASE("attend: whatever it is told, it computes what the reference computes, over a cache of 16 bits", "[attend]") {
+  expect_reference_everywhere<float, bf16, bf16, float>(7, 30, 400);
+  expect_reference_everywhere<float, f16, f16, float>(8, 30, 400);
+  expect_reference_everywhere<float, bf16, f16, bf16>(9, 30, 400);
+}
+TEST_CASE("attend: whatever it is told, it computes what the reference computes, in 16 bits to float", "[attend]") {
+  expect_reference_everywhere<bf16, bf16, bf16, float>(10, 30, 400);
+  expect_reference_everywhere<f16, f16, f16, float>(11, 30, 400);
+  expect_reference_everywhere<f16, bf16, f16, f16>(12, 30, 400);
+}
+
+// As sums of bf16 such queries would have lost their last places.
+TEST_CASE("attend: queries may be tiny where keys are huge", "[attend]") {
+  random_values random(13);
+  const index_t num_tokens = 70, head_dim = 8;
+  const auto size = GENERATE(1e-30, 1e-33, 1e-36);
+  owned_heads<float> q(random, num_tokens, 1, head_dim);
+  for (float& x : q.values) x *= static_cast<float>(size);
+  owned_heads<bf16> k(random, num_tokens, 1, head_dim), v(random, num_tokens, 1, 5);
+  for (bf16& x : k.values) x = bf16(widen<float>(x) / static_cast<float>(size));
+  owned_heads<float> out(num_tokens, 1, 5, 99.0F);
+  std::vector<float> lse(static_cast<std::size_t>(num_tokens));
+  const lse_view<float> sums(lse.data(), num_tokens, 1);
+  attend(q.view(), k.view(), v.view(), out.view(), no_encoding{}, {.scale = 1, .lse = sums});
+  const auto wide_q = in_double(q), wide_k = in_double(k), wide_v = in_double(v);
+  expect_reference(
+      attend_reference(wide_q.view(), wide_k.view(), wide_v.view(), no_encoding{}, attend_options<double>{.scale = 1}),
+      out.view(), sums, head_dim, 0);
 }
 
 // A maximum that moves has all that was summed before scaled: here it moves by little or by much, in each tile or hardly.
@@ -170,6 +200,6 @@ TEMPLATE_TEST_CASE("attend: maxima may rise from tile to tile", "[attend]", floa
     const auto wide_q = in_double(q), wide_k = in_double(k), wide_v = in_double(v);
     expect_reference(attend_reference(wide_q.view(), wide_k.view(), wide_v.view(), no_encoding{},
                                       attend_options<double>{.band = causal(), .scale = 1}),
-                     out.view(), options.lse, head_dim, weight_unit<TestType, TestType>());
+                     out.view(), options.lse, head_dim, weight_unit<TestType>());
   }
 }

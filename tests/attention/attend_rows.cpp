@@ -1,5 +1,6 @@
 // What attend promises of single rows: empty ones, NaN, what lies behind a mask; and of memory, pages and threads.
 #include <posenc/attention/attend.hpp>
+#include <posenc/attention/reference.hpp>
 
 #include <posenc/encodings/alibi.hpp>
 
@@ -13,6 +14,7 @@
 #include <memory>
 #include <numeric>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -125,6 +127,34 @@ TEST_CASE("attend: NaN among keys and values of bf16 stays in the rows that see 
         else
           CHECK(is == clean.view().row(t, h)[d]);
       }
+    }
+  }
+}
+
+TEMPLATE_TEST_CASE("attend: infinities among 16 bits give what they give among floats", "[attend]", f16, bf16) {
+  using other = std::conditional_t<std::is_same_v<TestType, f16>, f16, float>;  // of queries and outputs
+  random_values random(6);
+  CAPTURE(random.seed());
+  const index_t num_tokens = 150, head_dim = 16;
+  owned_heads<other> q(random, num_tokens, 1, head_dim);
+  owned_heads<TestType> k(random, num_tokens, 1, head_dim), v(random, num_tokens, 1, 5);
+  k.view().row(100, 0)[3] = TestType(infinity);
+  v.view().row(140, 0)[2] = TestType(-infinity);
+  q.view().row(120, 0)[3] = other(infinity);
+  q.view().row(20, 0)[1] = other(-infinity);
+  owned_heads<other> out(num_tokens, 1, 5, other(99.0F));
+  attend(q.view(), k.view(), v.view(), out.view(), no_encoding{}, {.band = causal()});
+  const auto wide_q = in_double(q), wide_k = in_double(k), wide_v = in_double(v);
+  const auto expected =
+      attend_reference(wide_q.view(), wide_k.view(), wide_v.view(), no_encoding{}, {.band = causal()})[0];
+  for (index_t t = 0; t < num_tokens; ++t) {
+    for (index_t d = 0; d < 5; ++d) {
+      CAPTURE(t, d);
+      const double is = widen<double>(out.view().row(t, 0)[d]), right = expected.out(t, d);
+      if (std::isfinite(right))
+        CHECK(std::abs(is - right) < 2e-3);
+      else
+        CHECK((std::isnan(right) ? std::isnan(is) : is == right));
     }
   }
 }

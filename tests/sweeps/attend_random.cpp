@@ -48,9 +48,11 @@ double condition(const reference_head& head, index_t q, index_t head_dim) {
   return size;
 }
 
-/// Half a step of outputs near one that are bf16, and of weights that may be bf16 then.
+/// Half a step of outputs near one that are narrow, and of weights that may be as narrow then.
 template <class O>
-constexpr double rounding = std::is_same_v<O, bf16> ? 0x1p-8 : 0;
+constexpr double rounding = std::is_same_v<O, bf16>  ? 0x1p-8
+                            : std::is_same_v<O, f16> ? 0x1p-11
+                                                     : 0;
 
 /// The largest error in epsilon of T times the row's condition, beside the rounding of narrow outputs and weights.
 template <class T, class O>
@@ -79,7 +81,7 @@ template <class Q, class K, class V, class O, class E>
 void attend_somehow(random_values& random, head_view<Q> q, const K& k, const V& v, head_view<O> out, const E& encoding,
                     attend_options<compute_t<Q>> options) {
   using T = compute_t<Q>;
-  const auto sizes = detail::tile_sizes_of<Q>(q.num_tokens, q.head_dim, k, v, encoding);
+  const auto sizes = detail::tile_sizes_of<Q, O>(q.num_tokens, q.head_dim, k, v, encoding);
   const index_t best = workspace_size(q, k, v, encoding), least = std::min(best, sizes.values_with(sizes.least()));
   const index_t choices[] = {best, best, best + 3, random.whole(least, best), 0};
   std::vector<T> workspace(static_cast<std::size_t>(random.one_of(choices)));
@@ -91,7 +93,7 @@ void attend_somehow(random_values& random, head_view<Q> q, const K& k, const V& 
   attend(q, k, v, out, encoding, options);
 }
 
-template <class S, class O = compute_t<S>, class E>
+template <class S, class O = compute_t<S>, class Q = S, class E>
 void sweep(const char* name, unsigned seed, int num_calls, double bound, const E& encoding, index_t head_dim = 0) {
   using T = compute_t<S>;
   random_values random(seed);
@@ -99,7 +101,7 @@ void sweep(const char* name, unsigned seed, int num_calls, double bound, const E
   for (int i = 0; i < num_calls; ++i) {
     random_attention call = draw_call(random);
     if (head_dim > 0) call.head_dim = head_dim;
-    const owned_heads<S> q(random, call.num_queries, call.num_heads, call.head_dim);
+    const owned_heads<Q> q(random, call.num_queries, call.num_heads, call.head_dim);
     const owned_heads<S> k(random, call.num_keys, call.num_kv_heads, call.head_dim);
     const owned_heads<S> v(random, call.num_keys, call.num_kv_heads, call.value_dim);
     owned_heads<O> out(call.num_queries, call.num_heads, call.value_dim, O(99.0F));
@@ -197,5 +199,9 @@ TEST_CASE("attend: random calls are the reference's", "[attend]") {
   sweep<bf16, bf16>("no encoding, bf16 to bf16", 14, 3000, bound, no_encoding{});
   sweep<bf16, bf16>("alibi, bf16 to bf16", 15, 1000, bound, slopes);
   sweep<f16>("alibi, f16", 12, 500, bound, slopes);
+  sweep<f16, f16>("no encoding, f16 to f16", 16, 1000, bound, no_encoding{});
+  sweep<f16>("no encoding, f16", 17, 1000, bound, no_encoding{});
+  sweep<bf16, float, float>("bf16 cache", 18, 1000, bound, no_encoding{});
+  sweep<f16, float, float>("f16 cache", 19, 1000, bound, no_encoding{});
   sweep_int8(13, 500, bound);
 }

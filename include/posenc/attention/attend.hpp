@@ -120,10 +120,11 @@ consteval bool check_attends() {
 template <class Q, key_source K, key_source V, class E>
 index_t workspace_size(head_view<Q> q, const K& keys, const V& values, const E& encoding,
                        const parallel_for& threads = {}) noexcept {
-  auto sizes = detail::tile_sizes_of<Q>(q.num_tokens, q.head_dim, keys, values, encoding);
-  index_t a_worker = sizes.values_with(sizes.largest());
-  sizes.in_pairs = false;  // as for an output of another type
-  a_worker = std::max(a_worker, sizes.values_with(sizes.largest()));
+  index_t a_worker = 0;  // for an output of any type
+  const auto take_in = [&](const auto& sizes) { a_worker = std::max(a_worker, sizes.values_with(sizes.largest())); };
+  take_in(detail::tile_sizes_of<Q>(q.num_tokens, q.head_dim, keys, values, encoding));
+  take_in(detail::tile_sizes_of<Q, compute_t<Q>>(q.num_tokens, q.head_dim, keys, values, encoding));
+  take_in(detail::tile_sizes_of<Q>(q.num_tokens, q.head_dim, keys, values, encoding, false));
   return std::max(a_worker * threads.num_workers(),
                   detail::decode_workspace(q, keys, values, encoding, threads.num_workers()));
 }
@@ -136,7 +137,8 @@ problem check_attend(head_view<Q> q, const K& keys, const V& values, head_view<O
   static_assert(detail::check_attends<E, Q, K>());
   if (const problem wrong = detail::check_inputs(q, keys, values, encoding, options)) return wrong;
   if (const problem wrong = detail::check_output(q, values, out)) return wrong;
-  return detail::tile_sizes_of<Q, O>(q.num_tokens, q.head_dim, keys, values, encoding).check(options.run);
+  return detail::tile_sizes_of_call<Q, O>(q.num_tokens, q.head_dim, keys, values, encoding, options.run)
+      .check(options.run);
 }
 
 /// out = softmax(scale * q k^T + bias) v, head by head, in one pass over the keys and without a matrix of scores.
@@ -153,9 +155,10 @@ problem check_attend(head_view<Q> q, const K& keys, const V& values, head_view<O
 /// Memory     options.run.workspace, or a block of the stack; nothing is allocated.
 /// Errors     those of `check_attend`, raised before anything is written.
 /// Accuracy   sums of products in the compute type (double for double, float below), in an order that depends on the
-///            block sizes alone: within n epsilon of the row's condition. Where q, keys, values and out are bf16 and the
-///            machine multiplies it in pairs (AMX, or AVX512-BF16 without FP16), weights are rounded to bf16 before they
-///            meet the values.
+///            block sizes alone: within n epsilon of the row's condition. Where AMX multiplies (keys and values of 16 bits),
+///            numbers are sums of bf16, to the same accuracy. Weights are rounded to bf16 before they meet the values
+///            where out is bf16 and AMX or AVX512-BF16 in pairs (all of them bf16) multiplies; subnormal bf16 are zeros
+///            there.
 template <class Q, key_source K, key_source V, class O, class E>
 void attend(unchecked_t, head_view<Q> q, const K& keys, const V& values, head_view<O> out, const E& encoding,
             const attend_options<compute_t<Q>>& options = {}) noexcept {

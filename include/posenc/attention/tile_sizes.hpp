@@ -56,7 +56,7 @@ struct tile_memory {
   T* weight_pairs;      // [tiles, keys / 2, queries] of two bf16
   T* keys;              // [tiles, keys, head_dim]
   T* values;            // [tiles, keys, value_dim]
-  T* some_rows;         // [turned_rows, head_dim], or one of [value_dim]
+  T* some_rows;         // of queries, before they are turned; or one of [value_dim]
   T* table_head;        // one value: which head the table is of
   T* bias_by_distance;  // by place
 };
@@ -71,7 +71,10 @@ class tile_sizes {
   index_t head_dim = 0;
   index_t value_dim = 0;
   const E* encoding = nullptr;
-  bool in_pairs = false;  // of bf16
+  bool in_pairs = false;  // of bf16: numbers are sums of so many
+  struct {
+    int of_queries = 1, of_keys = 1, of_values = 1, of_weights = 1;
+  } parts;
 
   static constexpr index_t padded(index_t count) noexcept { return padded_to(lanes, count); }
   static constexpr index_t padded_to(index_t step, index_t count) noexcept { return (count + step - 1) / step * step; }
@@ -177,7 +180,7 @@ class tile_sizes {
     const index_t num_rows = padded_keys(block.num_keys);
     tile_memory<T> m;
     for (index_t i = 0; i < block.blocks_at_once; ++i) {
-      m.blocks[i].queries = take(row_size() * query_stride);
+      m.blocks[i].queries = take(parts.of_queries * row_size() * query_stride);
       m.blocks[i].output = take((in_pairs ? columns : block.num_queries) * row_stride(value_dim));
       m.blocks[i].largest = take(columns);
       m.blocks[i].sum = take(columns);
@@ -185,33 +188,48 @@ class tile_sizes {
       m.blocks[i].scratch = take(hooks::scratch_size(*encoding, block.num_queries));
     }
     m.scores = take(num_rows * query_stride);
-    m.weight_pairs = take(in_pairs ? block.tiles_at_once * num_rows / 2 * query_stride : 0);
-    m.keys = take(block.tiles_at_once * num_rows * row_stride(row_size()));
-    m.values = take(block.tiles_at_once * (in_pairs ? num_rows / 2 : num_rows) * row_stride(value_dim));
-    m.some_rows = take(std::max(turned_rows * row_size(), value_dim));
+    m.weight_pairs = take(in_pairs ? parts.of_weights * block.tiles_at_once * num_rows / 2 * query_stride : 0);
+    m.keys = take(block.tiles_at_once * parts.of_keys * num_rows * row_stride(row_size()));
+    m.values =
+        take(block.tiles_at_once * parts.of_values * (in_pairs ? num_rows / 2 : num_rows) * row_stride(value_dim));
+    m.some_rows = take(std::max((in_pairs ? parts.of_queries * lanes : turned_rows) * padded(row_size()), value_dim));
     m.table_head = take(block.tabulates ? 1 : 0);
     m.bias_by_distance = take(block.tabulates ? table_size() : 0);
     return m;
   }
 };
 
-/// Weights rounded to bf16 show in no output that is rounded to bf16.
-template <class Q, class K, class V, class O>
-inline constexpr bool multiplies_pairs_of =
-    bf16_unit::exists&& std::same_as<std::remove_const_t<Q>, bf16>&& std::same_as<key_element_t<K>, bf16>&&
-        std::same_as<key_element_t<V>, bf16>&& std::same_as<std::remove_const_t<O>, bf16>;
-
-/// For an output of the queries' type, unless told.
+/// For an output of the queries' type, unless told. `by_parts`: whether bf16 may be what products are made of.
 template <class Q, class O = Q, class K, class V, class E>
-auto tile_sizes_of(index_t num_queries, index_t head_dim, const K& keys, const V& values, const E& encoding) noexcept {
+auto tile_sizes_of(index_t num_queries, index_t head_dim, const K& keys, const V& values, const E& encoding,
+                   bool by_parts = true) noexcept {
+  using q_t = std::remove_const_t<Q>;
+  using o_t = std::remove_const_t<O>;
   tile_sizes<compute_t<Q>, E> sizes;
-  sizes.in_pairs = multiplies_pairs_of<Q, K, V, O> && !hooks::reads_content(encoding) && bf16_unit::usable();
   sizes.num_queries = num_queries;
   sizes.num_keys = keys.num_tokens;
   sizes.head_dim = head_dim;
   sizes.value_dim = values.head_dim;
   sizes.encoding = &encoding;
+  if constexpr (std::same_as<compute_t<Q>, float> &&
+                bf16_unit::multiplies<q_t, key_element_t<K>, key_element_t<V>, o_t>) {
+    if (!by_parts || hooks::reads_content(encoding) || !bf16_unit::usable()) return sizes;
+    sizes.parts = {num_parts<q_t>, num_parts<key_element_t<K>>, num_parts<key_element_t<V>>, num_parts<o_t>};
+    const bool all_whole = std::max({sizes.parts.of_queries, sizes.parts.of_keys, sizes.parts.of_values}) == 1;
+    sizes.in_pairs = all_whole || num_queries >= bf16_unit::min_queries_of_parts;
+    if (!sizes.in_pairs) sizes.parts = {};
+  }
   return sizes;
+}
+
+/// What a call runs with: bf16 as parts of products takes more memory at the least, and is left when there is not enough.
+template <class Q, class O, class K, class V, class E, real T>
+auto tile_sizes_of_call(index_t num_queries, index_t head_dim, const K& keys, const V& values, const E& encoding,
+                        const run_options<T>& run, bool by_parts = true) noexcept {
+  const auto sizes = tile_sizes_of<Q, O>(num_queries, head_dim, keys, values, encoding, by_parts);
+  if (!sizes.in_pairs || run.threads.num_workers() < 1 || sizes.fit(sizes.values_a_worker(run)).num_queries > 0)
+    return sizes;
+  return tile_sizes_of<Q, O>(num_queries, head_dim, keys, values, encoding, false);
 }
 
 }  // namespace posenc::inline POSENC_ISA::detail

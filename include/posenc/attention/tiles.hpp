@@ -35,19 +35,27 @@ template <class Q, class K, class V, class O, class E>
 class attend_call {
   using T = compute_t<Q>;
   using sizes_t = tile_sizes<T, E>;
-  static constexpr bool may_pair = multiplies_pairs_of<Q, K, V, O>;
+  using q_t = std::remove_const_t<Q>;
+  using o_t = std::remove_const_t<O>;
+  static constexpr bool may_pair =
+      std::same_as<T, float> && bf16_unit::multiplies<q_t, key_element_t<K>, key_element_t<V>, o_t>;
   using unit = std::conditional_t<may_pair, bf16_unit, void>;
+  static constexpr int parts_of_queries = num_parts<q_t>, parts_of_keys = num_parts<key_element_t<K>>,
+                       parts_of_values = num_parts<key_element_t<V>>, parts_of_weights = num_parts<o_t>;
+  /// Of numbers that are sums of several bf16, infinities and what is not ordinary show or are known, and are multiplied
+  /// as they are.
+  static constexpr bool splits = std::max({parts_of_queries, parts_of_keys, parts_of_values}) > 1;
 
  public:
   attend_call(head_view<Q> q, const K& keys, const V& values, head_view<O> out, const E& encoding,
-              const attend_options<T>& options) noexcept
+              const attend_options<T>& options, bool by_parts = true) noexcept
       : q_(q),
         keys_(keys),
         values_(values),
         out_(out),
         encoding_(encoding),
         options_(options),
-        sizes_(tile_sizes_of<Q, O>(q.num_tokens, q.head_dim, keys, values, encoding)),
+        sizes_(tile_sizes_of_call<Q, O>(q.num_tokens, q.head_dim, keys, values, encoding, options.run, by_parts)),
         block_(sizes_.fit(sizes_t::values_a_worker(options.run))),
         query_offset_(resolve_query_offset(options, q.num_tokens, keys.num_tokens)),
         query_positions_(or_indices(options.positions.queries, query_offset_, q.num_tokens)),
@@ -123,6 +131,7 @@ class attend_call {
   struct block {
     index_t head;
     index_t first_query;
+    bool ordinary;  // queries, where they are taken apart
     visible_keys visible;
     typename memory::block memory_of;
     position_t query_positions[max_block];
@@ -138,7 +147,7 @@ class attend_call {
     bool loaded;
     tile_rows<T> keys;
     tile_rows<T> values;
-    tile_rows<bf16_pair> key_pairs;   // these instead, where bf16 is multiplied in pairs
+    pair_rows key_pairs;              // these instead, where bf16 is multiplied in pairs
     std::uint64_t values_not_finite;  // a bit for each row, which is zeros then; a careful walk sets it
     position_t key_positions[max_block];
   };
@@ -153,24 +162,60 @@ class attend_call {
     key_range seen{keys_.num_tokens, 0};
     for (index_t i = 0; i < count; ++i) {
       const index_t head = group * o.heads_at_once + (first + i) % o.heads_at_once;
-      begin_block(blocks[i], head, (first + i) / o.heads_at_once * block_.num_queries, m.blocks[i], m.some_rows);
+      const index_t first_query = (first + i) / o.heads_at_once * block_.num_queries;
+      begin_block(blocks[i], head, first_query, std::min(block_.num_queries, q_.num_tokens - first_query), m.blocks[i],
+                  m.some_rows);
       const key_range its = blocks[i].visible.seen();
       if (its.first < its.end) seen = {std::min(seen.first, its.first), std::max(seen.end, its.end)};
     }
     if (block_.tabulates) tabulate(blocks[0].head, m);
     walk_keys<false>(blocks, count, seen, m);
-    for (index_t i = 0; i < count; ++i) {
-      if (!all_are_finite(blocks[i].memory_of.output, blocks[i].num_queries() * value_stride_))
-        attend_carefully(blocks[i], m);
-      store(blocks[i]);
+    for (index_t i = 0; i < count; ++i) finish(blocks[i], m);
+    if constexpr (may_pair && splits) {
+      if (sizes_.in_pairs) attend_what_is_not_ordinary(blocks, count, m);
     }
   }
 
   // What stands behind a weight of zero need not be a number. Products that take it along show in the end, and are rare
   // enough for their block to be done again.
-  void attend_carefully(block& b, const memory& m) const noexcept {
-    begin_block(b, b.head, b.first_query, b.memory_of, m.some_rows);
-    walk_keys<true>(&b, 1, b.visible.seen(), m);
+  void finish(block& b, const memory& m) const noexcept {
+    const bool finite = all_are_finite(b.memory_of.output, b.num_queries() * value_stride_);
+    if (splits && sizes_.in_pairs) {
+      b.ordinary = b.ordinary && finite;
+      if (b.ordinary) store(b);
+      return;
+    }
+    if (!finite) {
+      begin_block(b, b.head, b.first_query, b.num_queries(), b.memory_of, m.some_rows);
+      walk_keys<true>(&b, 1, b.visible.seen(), m);
+    }
+    store(b);
+  }
+
+  /// Blocks once more that have met a number which is no sum of a few bf16. In the same memory.
+  void attend_what_is_not_ordinary(const block* blocks, index_t count, const memory& m) const noexcept {
+    if (std::all_of(blocks, blocks + count, [](const block& b) { return b.ordinary; })) return;
+    const attend_call as_they_are(q_, keys_, values_, out_, encoding_, options_, false);
+    for (index_t i = 0; i < count; ++i) {
+      if (!blocks[i].ordinary)
+        as_they_are.attend_block(blocks[i].head, blocks[i].first_query, blocks[i].num_queries(), m.blocks[0].queries);
+    }
+    if (block_.tabulates) forget_table(m);
+  }
+
+  void attend_block(index_t head, index_t first_query, index_t num_queries, T* values) const noexcept {
+    const memory m = sizes_.cut(values, block_);
+    if (block_.tabulates) {
+      forget_table(m);
+      tabulate(head, m);
+    }
+    for (index_t done = 0; done < num_queries; done += block_.num_queries) {
+      block b;
+      begin_block(b, head, first_query + done, std::min(block_.num_queries, num_queries - done), m.blocks[0],
+                  m.some_rows);
+      walk_keys<false>(&b, 1, b.visible.seen(), m);
+      finish(b, m);
+    }
   }
 
   // Tiles begin at multiples of their size, so that a query meets the same ones in whichever call.
@@ -199,7 +244,10 @@ class attend_call {
       return &tiles[i];
     };
     if constexpr (may_pair) {
-      if (sizes_.in_pairs) return attend_tiles_of_pairs<Careful>(b, seen_tile, num_tiles, m);
+      if (sizes_.in_pairs) {
+        if (b.ordinary) attend_tiles_of_pairs<Careful>(b, seen_tile, num_tiles, m);
+        return;
+      }
     }
     for (index_t i = 0; i < num_tiles; ++i) {
       if (const key_tile* tile = seen_tile(i)) attend_tile<Careful>(b, *tile, m);
@@ -208,19 +256,20 @@ class attend_call {
 
   // ---- A block of queries ----
 
-  void begin_block(block& b, index_t head, index_t first_query, const typename memory::block& memory_of,
-                   T* some_rows) const noexcept {
+  void begin_block(block& b, index_t head, index_t first_query, index_t num_queries,
+                   const typename memory::block& memory_of, T* some_rows) const noexcept {
     b.head = head;
     b.first_query = first_query;
+    b.ordinary = true;
     b.memory_of = memory_of;
-    b.visible = visible_keys(filter_, first_query, std::min(block_.num_queries, q_.num_tokens - first_query));
+    b.visible = visible_keys(filter_, first_query, num_queries);
     if constexpr (may_pair) {
       if (sizes_.in_pairs)
-        load_query_pairs(q_, head, first_query, b.num_queries(), sizes_.row_size(), as_pairs(some_rows),
-                         as_pairs(memory_of.queries), query_stride_, b.padded_queries());
+        b.ordinary = load_query_pairs(q_, head, first_query, num_queries, sizes_.row_size(), as_pairs(some_rows),
+                                      as_pairs(memory_of.queries), query_stride_, b.padded_queries());
     }
     if (!sizes_.in_pairs)
-      load_queries(q_, head, first_query, b.num_queries(), scale_, some_rows, memory_of.queries, query_stride_,
+      load_queries(q_, head, first_query, num_queries, scale_, some_rows, memory_of.queries, query_stride_,
                    b.padded_queries());
     softmax_of(b).clear(b.padded_queries());
     std::fill_n(memory_of.output, b.num_queries() * value_stride_, T(0));
@@ -275,23 +324,40 @@ class attend_call {
 
   template <bool Careful>
   void load_pairs(key_tile& tile, index_t i, index_t kv_head, const memory& m) const noexcept {
-    const index_t rows = sizes_.padded_keys(block_.num_keys), rows_of_keys = sizes_.padded_keys(tile.count);
-    bf16_pair* const keys = as_pairs(m.keys) + i * rows * key_stride_;
-    bf16_pair* const values = value_pairs(m, i);
-    const auto piece = keys_.block(tile.first, tile.count);
-    if (piece.num_tokens >= rows_of_keys && keys_.head_dim == 2 * sizes_.row_size() &&
-        piece.row(1, 0) - piece.row(0, 0) == keys_.head_dim) {
-      tile.key_pairs = {reinterpret_cast<const bf16_pair*>(piece.row(0, kv_head)), keys_.head_dim / 2};
-    } else {
-      load_key_pairs(keys_, kv_head, tile.first, tile.count, rows_of_keys, sizes_.row_size(), keys, key_stride_);
-      tile.key_pairs = {keys, key_stride_};
+    const index_t rows = sizes_.padded_keys(tile.count), num_pairs = sizes_.row_size();
+    if (!as_pairs_lie(keys_, kv_head, tile.first, tile.count, tile.key_pairs)) {
+      const index_t part = padded_keys() * key_stride_;
+      bf16_pair* const keys = as_pairs(m.keys) + i * parts_of_keys * part;
+      tile.key_pairs = {keys, key_stride_, part};
+      load_key_pairs(keys_, kv_head, tile.first, tile.count, rows, num_pairs, keys, key_stride_, part);
     }
-    tile.values_not_finite = Careful ? rows_that_are_not_finite(values_, kv_head, tile.first, tile.count) : 0;
-    load_value_pairs(values_, kv_head, tile.first, tile.count, rows, tile.values_not_finite, values, value_stride_);
+    if constexpr (Careful && !splits)
+      tile.values_not_finite = rows_that_are_not_finite(values_, kv_head, tile.first, tile.count);
+    else
+      tile.values_not_finite = 0;
+    const pair_rows values = value_pairs(m);
+    load_value_pairs(values_, kv_head, tile.first, tile.count, padded_keys(), tile.values_not_finite,
+                     as_pairs(m.values) + i * padded_keys() / 2 * value_stride_, value_stride_, values.part_stride);
   }
 
-  bf16_pair* value_pairs(const memory& m, index_t tile) const noexcept {
-    return as_pairs(m.values) + tile * (sizes_.padded_keys(block_.num_keys) / 2) * value_stride_;
+  /// Whether rows of keys can be multiplied where they are; then `pairs` is set.
+  bool as_pairs_lie(const K& keys, index_t head, index_t first, index_t count, pair_rows& pairs) const noexcept {
+    if constexpr (parts_of_keys == 1) {
+      const auto piece = keys.block(first, count);
+      if (piece.num_tokens < sizes_.padded_keys(count) || keys.head_dim != 2 * sizes_.row_size() ||
+          piece.row(1, 0) - piece.row(0, 0) != keys.head_dim)
+        return false;
+      pairs = {reinterpret_cast<const bf16_pair*>(piece.row(0, head)), keys.head_dim / 2};
+      return true;
+    } else {
+      return false;
+    }
+  }
+
+  /// Rows of a tile that is brought together.
+  index_t padded_keys() const noexcept { return sizes_.padded_keys(block_.num_keys); }
+  pair_rows value_pairs(const memory& m) const noexcept {
+    return {as_pairs(m.values), value_stride_, block_.tiles_at_once * padded_keys() / 2 * value_stride_};
   }
 
   template <bool Careful>
@@ -313,15 +379,15 @@ class attend_call {
   /// Values wait until the tiles are done, or one is left out, or moves a maximum.
   template <bool Careful, class SeenTile>
   void attend_tiles_of_pairs(const block& b, SeenTile seen_tile, index_t num_tiles, const memory& m) const noexcept {
-    const typename unit::weights weights(as_pairs(m.weight_pairs), query_stride_, block_.tiles_at_once,
-                                         sizes_.padded_keys(block_.num_keys));
+    using weights_t = typename unit::template weights<parts_of_weights>;
+    const weights_t weights{as_pairs(m.weight_pairs), query_stride_, block_.tiles_at_once, padded_keys()};
     tile_edges edges;
     index_t first_waiting = 0;
     const auto add_values_before = [&](index_t end) {
       if (first_waiting < end)
-        unit::add_values(weights, first_waiting, end, {value_pairs(m, 0), value_stride_},
-                         sizes_t::padded(values_.head_dim), b.memory_of.output, value_stride_, b.padded_queries(),
-                         edges);
+        unit::template add_values<parts_of_values, parts_of_weights>(
+            weights, first_waiting, end, value_pairs(m), sizes_t::padded(values_.head_dim), b.memory_of.output,
+            value_stride_, b.padded_queries(), edges);
       first_waiting = end;
     };
     for (index_t i = 0; i < num_tiles; ++i) {
@@ -350,8 +416,9 @@ class attend_call {
   bool absorb_pairs(const block& b, const key_tile& tile, const Weights& weights, const memory& m,
                     const tile_edges& edges) const noexcept {
     const index_t stride = query_stride_, queries = b.padded_queries();
-    unit::multiply_keys(tile.key_pairs, sizes_.row_size(), as_pairs(b.memory_of.queries), m.scores, stride, queries,
-                        edges);
+    unit::template multiply_keys<parts_of_keys, parts_of_queries>(
+        tile.key_pairs, sizes_.row_size(), pair_rows{as_pairs(b.memory_of.queries), stride, sizes_.row_size() * stride},
+        m.scores, queries, edges);
     const bool later = !score_encoding<E, T> && options_.softcap <= 0 && scale_ > 0;
     if (!later) scale(b, m.scores, edges);
     bias(b, tile, m, edges);

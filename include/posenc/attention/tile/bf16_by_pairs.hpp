@@ -6,6 +6,7 @@
 #include <posenc/attention/tile/visible_keys.hpp>  // block_queries
 #include <posenc/kernels/vectors.hpp>
 
+#include <concepts>
 #include <cstdint>
 #include <cstring>
 
@@ -46,15 +47,23 @@ struct bf16_unit {
     explicit in_use(bool) noexcept {}
   };
 
+  /// Weights rounded to bf16 show in no output that is rounded to bf16.
+  template <class Q, class K, class V, class O>
+  static constexpr bool multiplies =
+      std::same_as<Q, bf16>&& std::same_as<K, bf16>&& std::same_as<V, bf16>&& std::same_as<O, bf16>;
+  static constexpr index_t min_queries_of_parts = 0;
+
   /// Pairs of a row that are multiplied at once: rows and columns are padded to them.
   static constexpr index_t pairs_at_once = 1;
   static constexpr index_t max_queries = block_queries;
   static constexpr index_t max_tiles_at_once = 1;
 
   /// scores[k][q] = sum over d < 2 num_pairs of keys[k][d] * queries[d][q].
-  static void multiply_keys(const tile_rows<bf16_pair>& keys, index_t num_pairs, const bf16_pair* queries,
-                            float* scores, index_t stride, index_t padded_queries, const tile_edges& edges) noexcept {
-    detail::multiply_keys(keys, num_pairs, queries, scores, stride, padded_queries, edges);
+  template <int PartsOfKeys, int PartsOfQueries>
+  static void multiply_keys(const pair_rows& keys, index_t num_pairs, const pair_rows& queries, float* scores,
+                            index_t padded_queries, const tile_edges& edges) noexcept {
+    detail::multiply_keys(tile_rows<bf16_pair>{keys.data, keys.stride}, num_pairs, queries.data, scores, queries.stride,
+                          padded_queries, edges);
   }
 
   /// Weights of a tile, [key / 2][query]: put there by a softmax that calls this for lanes of queries.
@@ -77,23 +86,24 @@ struct bf16_unit {
   };
 
   /// Weights of a block of queries.
+  template <int Parts>
   struct weights {
-    bf16_pair* memory;
-    index_t stride;
+    bf16_pair* memory;  // [keys of a tile / 2, queries]
+    index_t num_queries;
+    index_t num_tiles;
     index_t num_keys;  // of a tile, padded
 
-    weights(bf16_pair* memory_for_all, index_t query_stride, index_t /*tiles*/, index_t keys_of_a_tile) noexcept
-        : memory(memory_for_all), stride(query_stride), num_keys(keys_of_a_tile) {}
-
-    weights_of_tile of_tile(index_t) const noexcept { return {memory, stride, num_keys}; }
+    weights_of_tile of_tile(index_t) const noexcept { return {memory, num_queries, num_keys}; }
   };
 
   /// output[q][c] += sum over keys of the tile of weights[k][q] * values[k][c].
-  static void add_values(const weights& weights, index_t /*first*/, index_t /*end*/, const tile_rows<bf16_pair>& values,
-                         index_t padded_columns, float* output, index_t output_stride, index_t /*padded_queries*/,
-                         const tile_edges& of_one_tile) noexcept {
-    detail::add_values(static_cast<const bf16_pair*>(weights.memory), weights.stride, values, padded_columns, output,
-                       output_stride, of_one_tile);
+  template <int PartsOfValues, int PartsOfWeights>
+  static void add_values(const weights<PartsOfWeights>& weights, index_t /*first*/, index_t /*end*/,
+                         const pair_rows& values, index_t padded_columns, float* output, index_t output_stride,
+                         index_t /*padded_queries*/, const tile_edges& of_one_tile) noexcept {
+    detail::add_values(static_cast<const bf16_pair*>(weights.memory), weights.num_queries,
+                       tile_rows<bf16_pair>{values.data, values.stride}, padded_columns, output, output_stride,
+                       of_one_tile);
   }
 };
 

@@ -15,6 +15,9 @@ namespace posenc::inline POSENC_ISA::detail {
 struct bf16_unit {
   static constexpr bool exists = false;
   static bool usable() noexcept { return false; }
+  template <class Q, class K, class V, class O>
+  static constexpr bool multiplies = false;
+  static constexpr index_t min_queries_of_parts = 0;
   static constexpr index_t pairs_at_once = 1;
   static constexpr index_t max_queries = block_queries;
   static constexpr index_t max_tiles_at_once = 1;
