@@ -34,8 +34,9 @@ struct thread_loop {
   }
 };
 
+template <class S = float>
 struct call {
-  owned_heads<float> q, k, v;
+  owned_heads<S> q, k, v;
   any_encoding<float> encoding;
 
   call(random_values& random, index_t num_queries, index_t num_keys, bool contextual)
@@ -46,24 +47,31 @@ struct call {
       encoding = alibi<float>(4);
   }
   std::vector<float> on(const parallel_for& threads) const {
-    owned_heads<float> out(q.num_tokens, 4, 16);
+    owned_heads<S> out(q.num_tokens, 4, 16);
     const auto scores = scores_of(encoding);
     std::vector<float> workspace(
         static_cast<std::size_t>(workspace_size(q.view(), k.view(), v.view(), scores, threads)));
     attend(q.view(), k.view(), v.view(), out.view(), scores,
            {.band = causal(), .run = {.workspace = workspace, .threads = threads}});
-    return out.values;
+    return in_float(out);
+  }
+
+  static std::vector<float> in_float(const owned_heads<S>& x) {
+    std::vector<float> wide;
+    for (const S stored : x.values) wide.push_back(widen<float>(stored));
+    return wide;
   }
 };
 
 }  // namespace
 
-TEST_CASE("threads: any number of them gives the bits of one, for prompts and for single tokens", "[threads]") {
+TEMPLATE_TEST_CASE("threads: any number of them gives the bits of one, for prompts and for single tokens", "[threads]",
+                   float, f16, bf16) {
   random_values random(1);
   CAPTURE(random.seed());
   const bool contextual = GENERATE(false, true);
-  const index_t num_queries = GENERATE(1, 4, 100);
-  const call x(random, num_queries, 2100, contextual);
+  const index_t num_queries = GENERATE(1, 4, 300);
+  const call<TestType> x(random, num_queries, 2100, contextual);
   const std::vector<float> serial = x.on({});
   for (const index_t num_threads : {1, 2, 3, 8}) {
     const thread_loop loop{num_threads};
@@ -75,7 +83,7 @@ TEST_CASE("threads: any number of them gives the bits of one, for prompts and fo
 TEST_CASE("threads: calls of one encoding may run at once", "[threads]") {
   random_values random(2);
   CAPTURE(random.seed());
-  const call x(random, 3, 1500, true);
+  const call<> x(random, 3, 1500, true);
   const std::vector<float> serial = x.on({});
   std::vector<std::vector<float>> results(4);
   const auto task = [&](index_t i, index_t) {

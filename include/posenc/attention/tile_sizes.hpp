@@ -123,7 +123,9 @@ class tile_sizes {
     b.num_queries = std::clamp<index_t>(num_queries, 1, in_pairs ? bf16_unit::max_queries : max_block);
     b.num_keys = std::clamp<index_t>(num_keys, 1, max_block);
     b.tabulates = table_size() > 0;
-    if (in_pairs) b.tiles_at_once = std::clamp<index_t>((num_keys + max_block - 1) / max_block, 1, max_tiles_at_once);
+    // Weights of several parts are added up tile by tile, or a row's bits would depend on which tiles come at once.
+    const index_t most_tiles = in_pairs && parts.of_weights == 1 ? max_tiles_at_once : 1;
+    b.tiles_at_once = std::clamp<index_t>((num_keys + max_block - 1) / max_block, 1, most_tiles);
     block_sizes with_two = b;
     with_two.blocks_at_once = 2;
     const index_t bytes_a_block = (values_with(with_two) - values_with(b)) * static_cast<index_t>(sizeof(T));
