@@ -56,5 +56,5 @@ TEST_CASE("interface: a rotary engine, prefill and then token by token, allocate
     }
   }
   CHECK(largest > 0);
-  CHECK(largest < 0x1p-9 + 1e-5);  // values below 1, rounded once to bf16
+  CHECK(largest < 0x1p-9 + 0x1p-8);  // values below 1, rounded to bf16, as their weights may be
 }
