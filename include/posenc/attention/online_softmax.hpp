@@ -51,28 +51,27 @@ struct softmax_rows {
 
   /// Weights take the place of the scores.
   bool absorb(T* scores, index_t stride, index_t padded_queries, const tile_edges& edges) const noexcept {
-    const auto put = [&](index_t k, index_t q, const vector& weights) {
-      kernels::store(scores + k * stride + q, weights);
+    // By value, or the compiler reads strides again after each store.
+    const auto in_place = [ scores, stride, num_keys = edges.num_keys ](index_t q, tile_edges::range keys, auto weight)
+        __attribute__((always_inline)) {
+      T* const column = scores + q;
+      for (index_t k = 0; k < keys.first; ++k) kernels::store(column + k * stride, vector{});
+      for (index_t k = keys.end; k < num_keys; ++k) kernels::store(column + k * stride, vector{});
+      vector added[2] = {};
+      const auto put = [=](index_t k) __attribute__((always_inline)) {
+        const vector w = weight(k);
+        kernels::store(column + k * stride, w);
+        return w;
+      };
+      index_t k = keys.first;
+      for (; k + 2 <= keys.end; k += 2) {
+        added[0] += put(k);
+        added[1] += put(k + 1);
+      }
+      if (k < keys.end) added[0] += put(k);
+      return added[0] + added[1];
     };
-    return absorb(
-        scores, stride, padded_queries, edges,
-        T(1), [&](index_t q, tile_edges::range keys, auto weight) __attribute__((always_inline)) {
-          for (index_t k = 0; k < keys.first; ++k) put(k, q, vector{});
-          for (index_t k = keys.end; k < edges.num_keys; ++k) put(k, q, vector{});
-          vector added[2] = {};
-          const auto add = [&](index_t k, vector & to) __attribute__((always_inline)) {
-            const vector w = weight(k);
-            put(k, q, w);
-            to += w;
-          };
-          index_t k = keys.first;
-          for (; k + 2 <= keys.end; k += 2) {
-            add(k, added[0]);
-            add(k + 1, added[1]);
-          }
-          if (k < keys.end) add(k, added[0]);
-          return added[0] + added[1];
-        });
+    return absorb(scores, stride, padded_queries, edges, T(1), in_place);
   }
 
   /// A score that joins the softmax of query q and has no value. What was summed before has to be scaled by what is
@@ -111,7 +110,7 @@ struct softmax_rows {
     const vector before = kernels::load<vector>(largest + q);
     const vector in_tile = largest_of(scores, stride, keys) * scale;
     const vector top = in_tile > before + patience ? in_tile : before;
-    const auto score = [&](index_t k) __attribute__((always_inline)) {
+    const auto score = [ scores, stride ](index_t k) __attribute__((always_inline)) {
       return kernels::load<vector>(scores + k * stride);
     };
     vector added;
@@ -125,15 +124,15 @@ struct softmax_rows {
           kernels::all_of(ordinary)
               ? weigh(
                     q, keys,
-                    [&](index_t k) __attribute__((always_inline)) { return power_of_two(score(k) * units - shift); })
+                    [=](index_t k) __attribute__((always_inline)) { return power_of_two(score(k) * units - shift); })
               : weigh(
-                    q, keys, [&](index_t k) __attribute__((always_inline)) {
+                    q, keys, [=](index_t k) __attribute__((always_inline)) {
                       return power_of_two(ordinary ? score(k) * units - shift
                                                    : (score(k) * scale - top) * std::numbers::log2e_v<T>);
                     });
     } else {
       added = weigh(
-          q, keys, [&](index_t k) __attribute__((always_inline)) { return exponential(score(k) * scale - top); });
+          q, keys, [=](index_t k) __attribute__((always_inline)) { return exponential(score(k) * scale - top); });
     }
     const vector rescaled = exponential(before - top);
     kernels::store(largest + q, top);
