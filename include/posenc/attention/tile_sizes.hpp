@@ -71,8 +71,8 @@ class tile_sizes {
   index_t head_dim = 0;
   index_t value_dim = 0;
   const E* encoding = nullptr;
-  bool in_pairs = false;  // of bf16: numbers are sums of so many
-  struct {
+  bool in_pairs = false;  // products are of bf16
+  struct {                // how many of them a number is the sum of
     int of_queries = 1, of_keys = 1, of_values = 1, of_weights = 1;
   } parts;
 

@@ -1,17 +1,17 @@
 // How `attend` walks: blocks of queries, and for each of them tiles of keys from the last to the first.
 #pragma once
 
+#include <posenc/attention/biased_scores.hpp>
+#include <posenc/attention/block_and_tile.hpp>
 #include <posenc/attention/online_softmax.hpp>
-#include <posenc/attention/tile/bias_by_distance.hpp>
 #include <posenc/attention/tile/block_products.hpp>
-#include <posenc/attention/tile/edge_masks.hpp>
-#include <posenc/attention/tile/hyperbolic_tangent.hpp>
 #include <posenc/attention/tile/widened_rows.hpp>
 #include <posenc/attention/tile_sizes.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <cstdint>
-#include <cstring>
 #include <type_traits>
 
 namespace posenc::inline POSENC_ISA::detail {
@@ -45,6 +45,9 @@ class attend_call {
   /// Of numbers that are sums of several bf16, infinities and what is not ordinary show or are known, and are multiplied
   /// as they are.
   static constexpr bool splits = std::max({parts_of_queries, parts_of_keys, parts_of_values}) > 1;
+  /// So the walk that minds what is not finite is of pairs only where they are whole numbers.
+  template <bool Careful>
+  static constexpr bool may_walk_pairs = may_pair && !(Careful && splits);
 
  public:
   attend_call(head_view<Q> q, const K& keys, const V& values, head_view<O> out, const E& encoding,
@@ -57,28 +60,40 @@ class attend_call {
         options_(options),
         sizes_(tile_sizes_of_call<Q, O>(q.num_tokens, q.head_dim, keys, values, encoding, options.run, by_parts)),
         block_(sizes_.fit(sizes_t::values_a_worker(options.run))),
+        query_stride_(sizes_t::row_stride(sizes_t::padded_queries(block_.num_queries))),
+        key_stride_(sizes_t::row_stride(sizes_.row_size())),
+        value_stride_(sizes_t::row_stride(values.head_dim)),
         query_offset_(resolve_query_offset(options, q.num_tokens, keys.num_tokens)),
         query_positions_(or_indices(options.positions.queries, query_offset_, q.num_tokens)),
         key_positions_(or_indices(options.positions.keys, 0, keys.num_tokens)),
-        filter_(options.band, options.more, query_offset_, keys.num_tokens),
-        scale_(static_cast<T>(options.scale.value_or(default_scale(q.head_dim)))) {
-    if (!consecutive() || keys.num_tokens <= 0) block_.tabulates = false;
-    query_stride_ = sizes_t::row_stride(sizes_t::padded_queries(block_.num_queries));
-    key_stride_ = sizes_t::row_stride(sizes_.row_size());
-    value_stride_ = sizes_t::row_stride(values.head_dim);
+        scale_(static_cast<T>(options.scale.value_or(default_scale(q.head_dim)))),
+        scores_{.encoding = encoding,
+                .options = options,
+                .filter = key_filter(options.band, options.more, query_offset_, keys.num_tokens),
+                .query_stride = query_stride_,
+                .head_dim = q.head_dim,
+                .scale = scale_,
+                .consecutive = query_positions_.consecutive() && key_positions_.consecutive()} {
+    scores_.tabulates = block_.tabulates && scores_.consecutive && q.num_tokens > 0 && keys.num_tokens > 0;
+    if (!scores_.tabulates) return;
+    const index_t least = index_t{query_positions_[0]} - key_positions_[keys.num_tokens - 1];
+    scores_.distances = {q.num_tokens, keys.num_tokens, static_cast<position_t>(least)};
+    scores_.seen_distances = scores_.distances.seen(options.band, query_offset_);
+    scores_.table_size = sizes_.table_size();
   }
 
   void run() const {
     if (q_.num_tokens <= 0 || q_.num_heads <= 0) return;
     const order o = order_of_blocks();
-    if (block_.tabulates && !options_.run.workspace.empty()) {
-      for (index_t w = 0; w < options_.run.threads.num_workers(); ++w) forget_table(sizes_.cut(memory_of(w), block_));
+    if (scores_.tabulates && !options_.run.workspace.empty()) {
+      for (index_t w = 0; w < options_.run.threads.num_workers(); ++w)
+        scores_.forget_table(sizes_.cut(memory_of(w), block_));
     }
     const auto task = [&](index_t i, index_t worker) {
       if (options_.run.workspace.empty()) {
         alignas(kernels::vector_bytes) T stack_block[stack_values<T>];
         const memory m = sizes_.cut(stack_block, block_);
-        if (block_.tabulates) forget_table(m);
+        if (scores_.tabulates) scores_.forget_table(m);
         run_task(o, i, m);
       } else {
         run_task(o, i, sizes_.cut(memory_of(worker), block_));
@@ -89,8 +104,8 @@ class attend_call {
 
  private:
   using memory = tile_memory<T>;
-
-  bool consecutive() const noexcept { return query_positions_.consecutive() && key_positions_.consecutive(); }
+  using block = attend_block<T, E>;
+  using key_tile = detail::key_tile<T>;
 
   /// A worker's memory from the first vector's boundary on.
   T* memory_of(index_t worker) const noexcept {
@@ -118,7 +133,7 @@ class attend_call {
   order order_of_blocks() const noexcept {
     order o;
     o.num_blocks = (q_.num_tokens + block_.num_queries - 1) / block_.num_queries;
-    o.heads_at_once = block_.tabulates ? 1 : q_.num_heads / keys_.num_heads;
+    o.heads_at_once = scores_.tabulates ? 1 : q_.num_heads / keys_.num_heads;
     o.groups = q_.num_heads / o.heads_at_once;
     // Enough tasks for all workers to end at about the same time.
     const index_t num_workers = options_.run.threads.num_workers();
@@ -126,31 +141,6 @@ class attend_call {
     o.blocks_a_task = std::clamp<index_t>(fair, 1, block_.blocks_at_once);
     return o;
   }
-
-  /// A block of queries of one head.
-  struct block {
-    index_t head;
-    index_t first_query;
-    bool ordinary;  // queries, where they are taken apart
-    visible_keys visible;
-    typename memory::block memory_of;
-    position_t query_positions[max_block];
-
-    index_t num_queries() const noexcept { return visible.num_queries(); }
-    index_t padded_queries() const noexcept { return sizes_t::padded_queries(num_queries()); }
-  };
-
-  /// Keys [first, first + count) and their values in the compute type.
-  struct key_tile {
-    index_t first;
-    index_t count;
-    bool loaded;
-    tile_rows<T> keys;
-    tile_rows<T> values;
-    pair_rows key_pairs;              // these instead, where bf16 is multiplied in pairs
-    std::uint64_t values_not_finite;  // a bit for each row, which is zeros then; a careful walk sets it
-    position_t key_positions[max_block];
-  };
 
   void run_task(const order& o, index_t task, const memory& m) const noexcept {
     [[maybe_unused]] const bf16_unit::in_use registers(sizes_.in_pairs);
@@ -168,7 +158,7 @@ class attend_call {
       const key_range its = blocks[i].visible.seen();
       if (its.first < its.end) seen = {std::min(seen.first, its.first), std::max(seen.end, its.end)};
     }
-    if (block_.tabulates) tabulate(blocks[0].head, m);
+    if (scores_.tabulates) scores_.tabulate(blocks[0].head, m);
     walk_keys<false>(blocks, count, seen, m);
     for (index_t i = 0; i < count; ++i) finish(blocks[i], m);
     if constexpr (may_pair && splits) {
@@ -198,16 +188,17 @@ class attend_call {
     const attend_call as_they_are(q_, keys_, values_, out_, encoding_, options_, false);
     for (index_t i = 0; i < count; ++i) {
       if (!blocks[i].ordinary)
-        as_they_are.attend_block(blocks[i].head, blocks[i].first_query, blocks[i].num_queries(), m.blocks[0].queries);
+        as_they_are.attend_one_block(blocks[i].head, blocks[i].first_query, blocks[i].num_queries(),
+                                     m.blocks[0].queries);
     }
-    if (block_.tabulates) forget_table(m);
+    if (scores_.tabulates) scores_.forget_table(m);
   }
 
-  void attend_block(index_t head, index_t first_query, index_t num_queries, T* values) const noexcept {
+  void attend_one_block(index_t head, index_t first_query, index_t num_queries, T* values) const noexcept {
     const memory m = sizes_.cut(values, block_);
-    if (block_.tabulates) {
-      forget_table(m);
-      tabulate(head, m);
+    if (scores_.tabulates) {
+      scores_.forget_table(m);
+      scores_.tabulate(head, m);
     }
     for (index_t done = 0; done < num_queries; done += block_.num_queries) {
       block b;
@@ -243,7 +234,7 @@ class attend_call {
       if (!tiles[i].loaded) load<Careful>(tiles[i], i, b.head, m);
       return &tiles[i];
     };
-    if constexpr (may_pair) {
+    if constexpr (may_walk_pairs<Careful>) {
       if (sizes_.in_pairs) {
         if (b.ordinary) attend_tiles_of_pairs<Careful>(b, seen_tile, num_tiles, m);
         return;
@@ -262,7 +253,7 @@ class attend_call {
     b.first_query = first_query;
     b.ordinary = true;
     b.memory_of = memory_of;
-    b.visible = visible_keys(filter_, first_query, num_queries);
+    b.visible = visible_keys(scores_.filter, first_query, num_queries);
     if constexpr (may_pair) {
       if (sizes_.in_pairs)
         b.ordinary = load_query_pairs(q_, head, first_query, num_queries, sizes_.row_size(), as_pairs(some_rows),
@@ -275,8 +266,8 @@ class attend_call {
     std::fill_n(memory_of.output, b.num_queries() * value_stride_, T(0));
     if constexpr (score_encoding<E, T>) {
       for (index_t i = 0; i < b.num_queries(); ++i) b.query_positions[i] = query_positions_[first_query + i];
-      hooks::begin(encoding_, shown(b));
     }
+    scores_.begin(b);
   }
 
   softmax_rows<T> softmax_of(const block& b) const noexcept {
@@ -305,7 +296,7 @@ class attend_call {
     if constexpr (score_encoding<E, T>) {
       for (index_t k = 0; k < tile.count; ++k) tile.key_positions[k] = key_positions_[tile.first + k];
     }
-    if constexpr (may_pair) {
+    if constexpr (may_walk_pairs<Careful>) {
       if (sizes_.in_pairs) return load_pairs<Careful>(tile, i, kv_head, m);
     }
     if (!as_they_lie(keys_, kv_head, tile.first, tile.count, tile.keys)) {
@@ -325,33 +316,19 @@ class attend_call {
   template <bool Careful>
   void load_pairs(key_tile& tile, index_t i, index_t kv_head, const memory& m) const noexcept {
     const index_t rows = sizes_.padded_keys(tile.count), num_pairs = sizes_.row_size();
-    if (!as_pairs_lie(keys_, kv_head, tile.first, tile.count, tile.key_pairs)) {
+    if (!as_pairs_lie(keys_, kv_head, tile.first, tile.count, rows, num_pairs, tile.key_pairs)) {
       const index_t part = padded_keys() * key_stride_;
       bf16_pair* const keys = as_pairs(m.keys) + i * parts_of_keys * part;
       tile.key_pairs = {keys, key_stride_, part};
       load_key_pairs(keys_, kv_head, tile.first, tile.count, rows, num_pairs, keys, key_stride_, part);
     }
-    if constexpr (Careful && !splits)
+    if constexpr (Careful)
       tile.values_not_finite = rows_that_are_not_finite(values_, kv_head, tile.first, tile.count);
     else
       tile.values_not_finite = 0;
     const pair_rows values = value_pairs(m);
     load_value_pairs(values_, kv_head, tile.first, tile.count, padded_keys(), tile.values_not_finite,
                      as_pairs(m.values) + i * padded_keys() / 2 * value_stride_, value_stride_, values.part_stride);
-  }
-
-  /// Whether rows of keys can be multiplied where they are; then `pairs` is set.
-  bool as_pairs_lie(const K& keys, index_t head, index_t first, index_t count, pair_rows& pairs) const noexcept {
-    if constexpr (parts_of_keys == 1) {
-      const auto piece = keys.block(first, count);
-      if (piece.num_tokens < sizes_.padded_keys(count) || keys.head_dim != 2 * sizes_.row_size() ||
-          piece.row(1, 0) - piece.row(0, 0) != keys.head_dim)
-        return false;
-      pairs = {reinterpret_cast<const bf16_pair*>(piece.row(0, head)), keys.head_dim / 2};
-      return true;
-    } else {
-      return false;
-    }
   }
 
   /// Rows of a tile that is brought together.
@@ -364,7 +341,7 @@ class attend_call {
   void attend_tile(const block& b, const key_tile& tile, const memory& m) const noexcept {
     const tile_edges edges = b.visible.edges(tile.first, tile.count);
     multiply_keys(tile.keys, q_.head_dim, b.memory_of.queries, m.scores, query_stride_, b.padded_queries(), edges);
-    bias(b, tile, m, edges);
+    scores_.bias(b, tile, m, edges);
     if (softmax_of(b).absorb(m.scores, query_stride_, b.padded_queries(), edges)) scale_output(b);
     add_values(m.scores, query_stride_, tile.values, sizes_t::padded(values_.head_dim), b.memory_of.output,
                value_stride_, edges);
@@ -420,8 +397,8 @@ class attend_call {
         tile.key_pairs, sizes_.row_size(), pair_rows{as_pairs(b.memory_of.queries), stride, sizes_.row_size() * stride},
         m.scores, queries, edges);
     const bool later = !score_encoding<E, T> && options_.softcap <= 0 && scale_ > 0;
-    if (!later) scale(b, m.scores, edges);
-    bias(b, tile, m, edges);
+    if (!later) scores_.multiply(b, m.scores, edges, scale_);
+    scores_.bias(b, tile, m, edges);
     return softmax_of(b).absorb(
         m.scores, stride, queries, edges,
         later ? scale_ : T(1), [&](index_t q, tile_edges::range seen, auto weight) __attribute__((always_inline)) {
@@ -440,35 +417,6 @@ class attend_call {
         });
   }
 
-  /// Everything between the products and the softmax.
-  void bias(const block& b, const key_tile& tile, const memory& m, const tile_edges& edges) const noexcept {
-    if (options_.softcap > 0) cap(b, m.scores, edges);
-    add_encoding(b, tile, m, edges);
-  }
-
-  void scale(const block& b, T* scores, const tile_edges& edges) const noexcept {
-    for_each_score(b, scores, query_stride_, edges, [&](auto& score) { score *= scale_; });
-  }
-
-  void cap(const block& b, T* scores, const tile_edges& edges) const noexcept {
-    const T most = static_cast<T>(options_.softcap);
-    for_each_score(b, scores, query_stride_, edges,
-                   [&](auto& score) { score = hyperbolic_tangent(score / most) * most; });
-  }
-
-  template <class F>
-  static void for_each_score(const block& b, T* scores, index_t stride, const tile_edges& edges, F f) noexcept {
-    using vector = kernels::vector<T>;
-    for (index_t q = 0; q < b.padded_queries(); q += kernels::lanes<T>) {
-      const auto keys = edges.keys_of(q, q + kernels::lanes<T>);
-      for (index_t k = keys.first; k < keys.end; ++k) {
-        auto score = kernels::load<vector>(scores + k * stride + q);
-        f(score);
-        kernels::store(scores + k * stride + q, score);
-      }
-    }
-  }
-
   void add_values_not_finite(const block& b, const key_tile& tile, const memory& m) const noexcept {
     const index_t kv_head = b.head / (q_.num_heads / values_.num_heads);
     for (index_t k = 0; k < tile.count; ++k) {
@@ -483,79 +431,6 @@ class attend_call {
     }
   }
 
-  // ---- Masks and the encoding ----
-
-  void add_encoding(const block& b, const key_tile& tile, const memory& m, const tile_edges& edges) const noexcept {
-    if constexpr (score_encoding<E, T>) {
-      if (block_.tabulates) {
-        add_bias_rows(m.scores, query_stride_, b.padded_queries(),
-                      m.bias_by_distance + distances().place(b.first_query, tile.first), edges);
-      } else {
-        const score_tile<T> of = shown(b, tile, m);
-        mask(b, of, edges, masked_part::all);
-        hooks::add_to_scores(encoding_, of);
-      }
-    }
-    mask(b, shown(b, tile, m), edges, masked_part::computed);  // no bias revives a masked pair
-  }
-
-  void mask(const block& b, const score_tile<T>& tile, const tile_edges& edges, masked_part part) const noexcept {
-    mask_edges(tile.scores, query_stride_, b.padded_queries(), edges, part);
-    if (options_.more.allowed.data != nullptr) filter_.apply(tile, b.head);
-  }
-
-  /// What an encoding sees of a block before any keys.
-  score_tile<T> shown(const block& b) const noexcept {
-    score_tile<T> tile;
-    tile.query_stride = 1;
-    tile.key_stride = query_stride_;
-    tile.num_queries = b.num_queries();
-    tile.head = options_.more.first_head + b.head;
-    tile.first_query = b.first_query;
-    tile.query_positions = b.query_positions;
-    tile.consecutive = consecutive();
-    tile.queries = b.memory_of.queries;
-    tile.query_token_stride = 1;
-    tile.query_dim_stride = query_stride_;
-    tile.head_dim = q_.head_dim;
-    tile.scale = scale_;
-    tile.scratch = b.memory_of.scratch;
-    return tile;
-  }
-  score_tile<T> shown(const block& b, const key_tile& keys, const memory& m) const noexcept {
-    score_tile<T> tile = shown(b);
-    tile.scores = m.scores;
-    tile.num_keys = keys.count;
-    tile.first_key = keys.first;
-    tile.key_positions = keys.key_positions;
-    tile.keys = keys.keys.data;
-    tile.key_token_stride = keys.keys.stride;
-    return tile;
-  }
-
-  // ---- A bias of distance ----
-
-  consecutive_distances distances() const noexcept {
-    return {q_.num_tokens, keys_.num_tokens,
-            static_cast<position_t>(index_t{query_positions_[0]} - key_positions_[keys_.num_tokens - 1])};
-  }
-
-  static void forget_table(const memory& m) noexcept { remember_table(m, -1); }
-  static void remember_table(const memory& m, index_t head) noexcept {
-    const auto id = static_cast<std::int32_t>(head);
-    std::memcpy(m.table_head, &id, sizeof id);
-  }
-
-  // A worker keeps the table from task to task, as long as they are of one head.
-  void tabulate(index_t head, const memory& m) const noexcept {
-    std::int32_t id;
-    std::memcpy(&id, m.table_head, sizeof id);
-    if (id == static_cast<std::int32_t>(head)) return;
-    tabulate_bias(encoding_, options_.more.first_head + head, distances(),
-                  distances().seen(options_.band, query_offset_), m.bias_by_distance, sizes_.table_size());
-    remember_table(m, head);
-  }
-
   head_view<Q> q_;
   const K& keys_;
   const V& values_;
@@ -564,14 +439,14 @@ class attend_call {
   const attend_options<T>& options_;
   sizes_t sizes_;
   block_sizes block_;
-  index_t query_offset_;
-  positions query_positions_;
-  positions key_positions_;
-  key_filter filter_;
-  T scale_;
   index_t query_stride_;
   index_t key_stride_;
   index_t value_stride_;
+  index_t query_offset_;
+  positions query_positions_;
+  positions key_positions_;
+  T scale_;
+  biased_scores<T, E> scores_;
 };
 
 }  // namespace posenc::inline POSENC_ISA::detail

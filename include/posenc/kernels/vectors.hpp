@@ -97,7 +97,7 @@ V zip_high(V a, V b) noexcept {
       a, b, [](std::size_t i) { return (detail::num_lanes<V> + i) / 2 + i % 2 * detail::num_lanes<V>; });
 }
 
-/// {v0, v1 of the upper half's, ...}: lanes of the lower half, each followed by its like of the upper half.
+/// Lanes of the lower half, each followed by its like of the upper half: with n of them {v0, v(n/2), v1, v(n/2 + 1), ...}.
 template <class V>
 V zip_halves(V v) noexcept {
   return detail::shuffled<detail::num_lanes<V>>(

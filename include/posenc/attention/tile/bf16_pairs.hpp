@@ -154,6 +154,22 @@ void load_key_pairs(const Source& keys, index_t head, index_t first, index_t cou
   }
 }
 
+/// Whether rows of keys can be multiplied where they lie, as `load_key_pairs` would put them; then `pairs` is set.
+template <class Source>
+bool as_pairs_lie(const Source& keys, index_t head, index_t first, index_t count, index_t padded_rows,
+                  index_t num_pairs, pair_rows& pairs) noexcept {
+  if constexpr (num_parts<key_element_t<Source>> == 1) {
+    const auto piece = keys.block(first, count);
+    if (piece.num_tokens < padded_rows || keys.head_dim != 2 * num_pairs ||
+        piece.row(1, 0) - piece.row(0, 0) != keys.head_dim)
+      return false;
+    pairs = {reinterpret_cast<const bf16_pair*>(piece.row(0, head)), num_pairs};
+    return true;
+  } else {
+    return false;
+  }
+}
+
 /// pairs[part][c] = column c of `row` in its lower half, and zero above it; or in the upper half, beside what is there.
 /// Zeros behind its end.
 template <bool Upper, class S>
