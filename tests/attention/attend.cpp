@@ -147,6 +147,12 @@ TEST_CASE("attend: whatever it is told, it computes what the reference computes,
   expect_reference_everywhere<bf16, bf16, bf16, bf16>(5, 30, 700);
 }
 
+TEST_CASE("attend: whatever it is told, it computes what the reference computes, over many tiles of float",
+          "[attend]") {
+  expect_reference_everywhere<float, float, float, float>(6, 40, 400);
+  expect_reference_everywhere<float, float, bf16, f16>(14, 20, 400);
+}
+
 TEST_CASE("attend: whatever it is told, it computes what the reference computes, over a cache of 16 bits", "[attend]") {
   expect_reference_everywhere<float, bf16, bf16, float>(7, 30, 400);
   expect_reference_everywhere<float, f16, f16, float>(8, 30, 400);
@@ -159,14 +165,14 @@ TEST_CASE("attend: whatever it is told, it computes what the reference computes,
 }
 
 // As sums of bf16 such queries would have lost their last places.
-TEST_CASE("attend: queries may be tiny where keys are huge", "[attend]") {
+TEMPLATE_TEST_CASE("attend: queries may be tiny where keys are huge", "[attend]", float, bf16) {
   random_values random(13);
   const index_t num_tokens = 70, head_dim = 8;
-  const auto size = GENERATE(1e-30, 1e-33, 1e-36);
+  const double size = GENERATE(1e-18, 1e-30, 1e-33, 1e-36);
   owned_heads<float> q(random, num_tokens, 1, head_dim);
   for (float& x : q.values) x *= static_cast<float>(size);
-  owned_heads<bf16> k(random, num_tokens, 1, head_dim), v(random, num_tokens, 1, 5);
-  for (bf16& x : k.values) x = bf16(widen<float>(x) / static_cast<float>(size));
+  owned_heads<TestType> k(random, num_tokens, 1, head_dim), v(random, num_tokens, 1, 5);
+  for (TestType& x : k.values) x = TestType(widen<float>(x) / static_cast<float>(size));
   owned_heads<float> out(num_tokens, 1, 5, 99.0F);
   std::vector<float> lse(static_cast<std::size_t>(num_tokens));
   const lse_view<float> sums(lse.data(), num_tokens, 1);
@@ -175,6 +181,20 @@ TEST_CASE("attend: queries may be tiny where keys are huge", "[attend]") {
   expect_reference(
       attend_reference(wide_q.view(), wide_k.view(), wide_v.view(), no_encoding{}, attend_options<double>{.scale = 1}),
       out.view(), sums, head_dim, 0);
+}
+
+TEMPLATE_TEST_CASE("attend: values may be tiny or huge", "[attend]", float, bf16) {
+  random_values random(15);
+  const float size = GENERATE(0x1p-115F, 0x1p-100F, 0x1p100F, 0x1p120F);
+  const owned_heads<float> q(random, 70, 2, 8);
+  const owned_heads<TestType> k(random, 90, 1, 8);
+  owned_heads<TestType> v(random, 90, 1, 5);
+  owned_heads<float> expected(70, 2, 5), out(70, 2, 5, 99.0F);
+  attend(q.view(), k.view(), v.view(), expected.view(), no_encoding{});
+  for (TestType& x : v.values) x = TestType(widen<float>(x) * size);
+  attend(q.view(), k.view(), v.view(), out.view(), no_encoding{});
+  for (std::size_t i = 0; i < out.values.size(); ++i)
+    CHECK(std::abs(out.values[i] / size - expected.values[i]) < 2e-6F);
 }
 
 // A maximum that moves has all that was summed before scaled: here it moves by little or by much, in each tile or hardly.

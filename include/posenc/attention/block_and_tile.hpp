@@ -16,7 +16,7 @@ template <real T, class E>
 struct attend_block {
   index_t head;
   index_t first_query;
-  bool ordinary;  // queries, where they are taken apart
+  std::uint64_t not_ordinary;  // a bit for each query that is no sum of a few bf16, or sees a key that is none
   visible_keys visible;
   typename tile_memory<T>::block memory_of;
   position_t query_positions[max_block];
@@ -34,6 +34,7 @@ struct key_tile {
   tile_rows<T> keys;
   tile_rows<T> values;
   pair_rows key_pairs;              // these instead, where bf16 is multiplied in pairs
+  std::uint64_t not_ordinary;       // a bit for each row that is no sum of a few bf16
   std::uint64_t values_not_finite;  // a bit for each row, which is zeros then; a careful walk sets it
   position_t key_positions[max_block];
 };

@@ -93,6 +93,14 @@ class key_filter {
     return false;
   }
 
+  /// Whether query row q of a head may attend to a key.
+  bool allows(index_t head, index_t q, index_t key) const noexcept {
+    const key_range keys = keys_of(q);
+    if (key < keys.first || key >= keys.end) return false;
+    return masks_.allowed.data == nullptr ||
+           masks_.allowed.data[head * masks_.allowed.head_stride + q * masks_.allowed.query_stride + key];
+  }
+
   /// Writes minus infinity over every score of the tile that is not allowed; `head` is the call's, not the model's.
   template <real T>
   void apply(const score_tile<T>& tile, index_t head) const noexcept {

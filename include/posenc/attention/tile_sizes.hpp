@@ -45,7 +45,7 @@ template <real T>
 struct tile_memory {
   struct block {
     T* queries;  // [head_dim, queries]: scale * q, columns `query_stride` apart
-    T* output;   // [queries, value_dim]: of exp(score - largest) * value
+    T* output;   // of exp(score - largest) * value; see block_output.hpp
     T* largest;  // [queries]
     T* sum;      // [queries]
     T* factor;   // [queries]
@@ -56,7 +56,7 @@ struct tile_memory {
   T* weight_pairs;      // [tiles, keys / 2, queries] of two bf16
   T* keys;              // [tiles, keys, head_dim]
   T* values;            // [tiles, keys, value_dim]
-  T* some_rows;         // of queries, before they are turned; or one of [value_dim]
+  T* some_rows;         // of queries or outputs that are turned, or one of values
   T* table_head;        // one value: which head the table is of
   T* bias_by_distance;  // by place
 };
@@ -96,6 +96,8 @@ class tile_sizes {
   index_t padded_keys(index_t count) const noexcept {
     return in_pairs ? padded_to(2 * bf16_unit::pairs_at_once, count) : count;
   }
+  /// Whether outputs are summed up as columns of queries.
+  bool sums_columns() const noexcept { return in_pairs && bf16_unit::sums_columns; }
   /// Of the table: padded queries and whole vectors read beyond the last distance.
   index_t table_size() const noexcept {
     if constexpr (score_encoding<E, T>) {
@@ -123,9 +125,7 @@ class tile_sizes {
     b.num_queries = std::clamp<index_t>(num_queries, 1, in_pairs ? bf16_unit::max_queries : max_block);
     b.num_keys = std::clamp<index_t>(num_keys, 1, max_block);
     b.tabulates = table_size() > 0;
-    // Weights of several parts are added up tile by tile, or a row's bits would depend on which tiles come at once.
-    const index_t most_tiles = in_pairs && parts.of_weights == 1 ? max_tiles_at_once : 1;
-    b.tiles_at_once = std::clamp<index_t>((num_keys + max_block - 1) / max_block, 1, most_tiles);
+    b.tiles_at_once = std::clamp<index_t>((num_keys + max_block - 1) / max_block, 1, most_tiles_at_once());
     block_sizes with_two = b;
     with_two.blocks_at_once = 2;
     const index_t bytes_a_block = (values_with(with_two) - values_with(b)) * static_cast<index_t>(sizeof(T));
@@ -175,6 +175,18 @@ class tile_sizes {
   }
 
  private:
+  /// Outputs are read and written once for all tiles at once. Where a tile takes six products that matters less than that
+  /// the tile stays in L1.
+  index_t most_tiles_at_once() const noexcept {
+    if (!in_pairs) return 1;
+    constexpr index_t l1_bytes = 48 << 10;
+    const index_t of_one_tile = max_block * (parts.of_weights * bf16_unit::max_queries + parts.of_values * value_dim),
+                  of_outputs = bf16_unit::max_queries * value_dim;
+    const bool stays =
+        of_one_tile * static_cast<index_t>(sizeof(bf16)) + of_outputs * static_cast<index_t>(sizeof(T)) <= l1_bytes;
+    return stays && parts.of_weights == 3 && parts.of_values == 3 ? 1 : max_tiles_at_once;
+  }
+
   template <class Take>
   tile_memory<T> cut(const block_sizes& block, Take take_values) const noexcept {
     const auto take = [&](index_t count) { return take_values(padded(count)); };
@@ -183,7 +195,8 @@ class tile_sizes {
     tile_memory<T> m;
     for (index_t i = 0; i < block.blocks_at_once; ++i) {
       m.blocks[i].queries = take(parts.of_queries * row_size() * query_stride);
-      m.blocks[i].output = take((in_pairs ? columns : block.num_queries) * row_stride(value_dim));
+      m.blocks[i].output =
+          take(sums_columns() ? padded(value_dim) * query_stride : block.num_queries * row_stride(value_dim));
       m.blocks[i].largest = take(columns);
       m.blocks[i].sum = take(columns);
       m.blocks[i].factor = take(columns);
@@ -194,7 +207,8 @@ class tile_sizes {
     m.keys = take(block.tiles_at_once * parts.of_keys * num_rows * row_stride(row_size()));
     m.values =
         take(block.tiles_at_once * parts.of_values * (in_pairs ? num_rows / 2 : num_rows) * row_stride(value_dim));
-    m.some_rows = take(std::max((in_pairs ? parts.of_queries * lanes : turned_rows) * padded(row_size()), value_dim));
+    m.some_rows = take(
+        std::max(in_pairs ? 0 : turned_rows * padded(row_size()), (sums_columns() ? lanes : 1) * padded(value_dim)));
     m.table_head = take(block.tabulates ? 1 : 0);
     m.bias_by_distance = take(block.tabulates ? table_size() : 0);
     return m;

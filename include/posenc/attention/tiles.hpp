@@ -3,6 +3,7 @@
 
 #include <posenc/attention/biased_scores.hpp>
 #include <posenc/attention/block_and_tile.hpp>
+#include <posenc/attention/block_output.hpp>
 #include <posenc/attention/online_softmax.hpp>
 #include <posenc/attention/tile/block_products.hpp>
 #include <posenc/attention/tile/widened_rows.hpp>
@@ -42,8 +43,7 @@ class attend_call {
   using unit = std::conditional_t<may_pair, bf16_unit, void>;
   static constexpr int parts_of_queries = num_parts<q_t>, parts_of_keys = num_parts<key_element_t<K>>,
                        parts_of_values = num_parts<key_element_t<V>>, parts_of_weights = num_parts<o_t>;
-  /// Of numbers that are sums of several bf16, infinities and what is not ordinary show or are known, and are multiplied
-  /// as they are.
+  /// Of numbers that are sums of several bf16, those that are not ordinary are known, and are multiplied as they are.
   static constexpr bool splits = std::max({parts_of_queries, parts_of_keys, parts_of_values}) > 1;
   /// So the walk that minds what is not finite is of pairs only where they are whole numbers.
   template <bool Careful>
@@ -167,45 +167,43 @@ class attend_call {
   }
 
   // What stands behind a weight of zero need not be a number. Products that take it along show in the end, and are rare
-  // enough for their block to be done again.
-  void finish(block& b, const memory& m) const noexcept {
-    const bool finite = all_are_finite(b.memory_of.output, b.num_queries() * value_stride_);
+  // enough for their block to be done again. Stores queries that have their bit in `wanted`.
+  void finish(block& b, const memory& m, std::uint64_t wanted = ~std::uint64_t{0}) const noexcept {
     if (splits && sizes_.in_pairs) {
-      b.ordinary = b.ordinary && finite;
-      if (b.ordinary) store(b);
+      b.not_ordinary |= output_of(b).queries_not_finite(b.num_queries());
+      store(b, m, wanted & ~b.not_ordinary);
       return;
     }
-    if (!finite) {
+    if (!output_of(b).all_finite()) {
       begin_block(b, b.head, b.first_query, b.num_queries(), b.memory_of, m.some_rows);
       walk_keys<true>(&b, 1, b.visible.seen(), m);
     }
-    store(b);
+    store(b, m, wanted);
   }
 
-  /// Blocks once more that have met a number which is no sum of a few bf16. In the same memory.
+  /// Queries once more that have met a number which is no sum of a few bf16. In the same memory.
   void attend_what_is_not_ordinary(const block* blocks, index_t count, const memory& m) const noexcept {
-    if (std::all_of(blocks, blocks + count, [](const block& b) { return b.ordinary; })) return;
+    if (std::all_of(blocks, blocks + count, [](const block& b) { return b.not_ordinary == 0; })) return;
     const attend_call as_they_are(q_, keys_, values_, out_, encoding_, options_, false);
     for (index_t i = 0; i < count; ++i) {
-      if (!blocks[i].ordinary)
-        as_they_are.attend_one_block(blocks[i].head, blocks[i].first_query, blocks[i].num_queries(),
-                                     m.blocks[0].queries);
+      if (blocks[i].not_ordinary != 0) as_they_are.attend_one_block(blocks[i], m.blocks[0].queries);
     }
     if (scores_.tabulates) scores_.forget_table(m);
   }
 
-  void attend_one_block(index_t head, index_t first_query, index_t num_queries, T* values) const noexcept {
+  /// Those of its queries that are not ordinary.
+  void attend_one_block(const block& of, T* values) const noexcept {
     const memory m = sizes_.cut(values, block_);
     if (scores_.tabulates) {
       scores_.forget_table(m);
-      scores_.tabulate(head, m);
+      scores_.tabulate(of.head, m);
     }
-    for (index_t done = 0; done < num_queries; done += block_.num_queries) {
+    for (index_t done = 0; done < of.num_queries(); done += block_.num_queries) {
       block b;
-      begin_block(b, head, first_query + done, std::min(block_.num_queries, num_queries - done), m.blocks[0],
+      begin_block(b, of.head, of.first_query + done, std::min(block_.num_queries, of.num_queries() - done), m.blocks[0],
                   m.some_rows);
       walk_keys<false>(&b, 1, b.visible.seen(), m);
-      finish(b, m);
+      finish(b, m, of.not_ordinary >> done);
     }
   }
 
@@ -228,7 +226,7 @@ class attend_call {
   }
 
   template <bool Careful>
-  void attend_tiles(const block& b, key_tile* tiles, index_t num_tiles, const memory& m) const noexcept {
+  void attend_tiles(block& b, key_tile* tiles, index_t num_tiles, const memory& m) const noexcept {
     const auto seen_tile = [&](index_t i) -> const key_tile* {
       if (!b.visible.any(tiles[i].first, tiles[i].count)) return nullptr;
       if (!tiles[i].loaded) load<Careful>(tiles[i], i, b.head, m);
@@ -236,7 +234,7 @@ class attend_call {
     };
     if constexpr (may_walk_pairs<Careful>) {
       if (sizes_.in_pairs) {
-        if (b.ordinary) attend_tiles_of_pairs<Careful>(b, seen_tile, num_tiles, m);
+        attend_tiles_of_pairs<Careful>(b, seen_tile, num_tiles, m);
         return;
       }
     }
@@ -251,19 +249,21 @@ class attend_call {
                    const typename memory::block& memory_of, T* some_rows) const noexcept {
     b.head = head;
     b.first_query = first_query;
-    b.ordinary = true;
+    b.not_ordinary = 0;
     b.memory_of = memory_of;
     b.visible = visible_keys(scores_.filter, first_query, num_queries);
     if constexpr (may_pair) {
-      if (sizes_.in_pairs)
-        b.ordinary = load_query_pairs(q_, head, first_query, num_queries, sizes_.row_size(), as_pairs(some_rows),
-                                      as_pairs(memory_of.queries), query_stride_, b.padded_queries());
+      if (sizes_.in_pairs) {
+        const bool ordinary = load_query_pairs<splits>(q_, head, first_query, num_queries, sizes_.row_size(),
+                                                       as_pairs(memory_of.queries), query_stride_, b.padded_queries());
+        if (!ordinary) b.not_ordinary = rows_that_are_not_ordinary(q_, head, first_query, num_queries);
+      }
     }
     if (!sizes_.in_pairs)
       load_queries(q_, head, first_query, num_queries, scale_, some_rows, memory_of.queries, query_stride_,
                    b.padded_queries());
     softmax_of(b).clear(b.padded_queries());
-    std::fill_n(memory_of.output, b.num_queries() * value_stride_, T(0));
+    output_of(b).clear();
     if constexpr (score_encoding<E, T>) {
       for (index_t i = 0; i < b.num_queries(); ++i) b.query_positions[i] = query_positions_[first_query + i];
     }
@@ -274,24 +274,31 @@ class attend_call {
     return {b.memory_of.largest, b.memory_of.sum, b.memory_of.factor};
   }
 
-  void store(const block& b) const noexcept {
+  block_output<T> output_of(const block& b) const noexcept {
+    const bool in_columns = sizes_.sums_columns();
+    return {b.memory_of.output, in_columns ? query_stride_ : value_stride_,
+            in_columns ? b.padded_queries() : b.num_queries(), sizes_t::padded(values_.head_dim), in_columns};
+  }
+
+  void store(const block& b, const memory& m, std::uint64_t wanted) const noexcept {
     const softmax_rows<T> rows = softmax_of(b);
-    for (index_t q = 0; q < b.num_queries(); ++q) {
+    output_of(b).for_each_row(b.num_queries(), m.some_rows, [&](index_t q, const T* output) {
+      if ((wanted >> q & 1) == 0) return;
       const T scale =
           options_.sinks.empty() ? T(1) : rows.add_sink(q, options_.sinks[static_cast<std::size_t>(b.head)]);
       if (options_.lse.data != nullptr) options_.lse.at(b.first_query + q, b.head) = rows.log_sum_exp(q);
       const T factor = rows.sum[q] == T(0) ? T(0) : scale / rows.sum[q];
-      kernels::convert<T>(b.memory_of.output + q * value_stride_, out_.row(b.first_query + q, b.head), values_.head_dim,
-                          factor);
-    }
+      kernels::convert<T>(output, out_.row(b.first_query + q, b.head), values_.head_dim, factor);
+    });
   }
 
   // ---- A tile ----
 
-  /// Brings tile i of those that are met at once together.
+  /// Brings a tile together, in place i of those that are met at once.
   template <bool Careful>
   void load(key_tile& tile, index_t i, index_t head, const memory& m) const noexcept {
     tile.loaded = true;
+    tile.not_ordinary = 0;
     const index_t kv_head = head / (q_.num_heads / keys_.num_heads);
     if constexpr (score_encoding<E, T>) {
       for (index_t k = 0; k < tile.count; ++k) tile.key_positions[k] = key_positions_[tile.first + k];
@@ -319,22 +326,42 @@ class attend_call {
     if (!as_pairs_lie(keys_, kv_head, tile.first, tile.count, rows, num_pairs, tile.key_pairs)) {
       const index_t part = padded_keys() * key_stride_;
       bf16_pair* const keys = as_pairs(m.keys) + i * parts_of_keys * part;
-      tile.key_pairs = {keys, key_stride_, part};
-      load_key_pairs(keys_, kv_head, tile.first, tile.count, rows, num_pairs, keys, key_stride_, part);
+      tile.key_pairs = {keys, key_stride_, part, unit::takes_squares};
+      constexpr bool asked = parts_of_keys > 1;  // others are exact, and may be met where they lie
+      if (!load_key_pairs<asked>(keys_, kv_head, tile.first, tile.count, rows, num_pairs, keys, tile.key_pairs))
+        tile.not_ordinary = rows_that_are_not_ordinary(keys_, kv_head, tile.first, tile.count);
     }
     if constexpr (Careful)
       tile.values_not_finite = rows_that_are_not_finite(values_, kv_head, tile.first, tile.count);
     else
       tile.values_not_finite = 0;
-    const pair_rows values = value_pairs(m);
-    load_value_pairs(values_, kv_head, tile.first, tile.count, padded_keys(), tile.values_not_finite,
-                     as_pairs(m.values) + i * padded_keys() / 2 * value_stride_, value_stride_, values.part_stride);
+    const auto load_values = [&](std::uint64_t left_out) {
+      return values_of(m).template load<splits>(i, values_, kv_head, tile.first, tile.count, left_out);
+    };
+    if (!load_values(tile.values_not_finite)) {
+      const std::uint64_t rows_of_values = rows_that_are_not_ordinary(values_, kv_head, tile.first, tile.count);
+      load_values(rows_of_values);
+      tile.not_ordinary |= rows_of_values;
+    }
+  }
+
+  /// Queries of a block that see a key which is not ordinary.
+  std::uint64_t queries_that_see_them(const block& b, const key_tile& tile) const noexcept {
+    std::uint64_t found = 0;
+    for (index_t k = 0; k < tile.count; ++k) {
+      if ((tile.not_ordinary >> k & 1) == 0) continue;
+      for (index_t q = 0; q < b.num_queries(); ++q) {
+        if (scores_.filter.allows(b.head, b.first_query + q, tile.first + k)) found |= std::uint64_t{1} << q;
+      }
+    }
+    return found;
   }
 
   /// Rows of a tile that is brought together.
   index_t padded_keys() const noexcept { return sizes_.padded_keys(block_.num_keys); }
-  pair_rows value_pairs(const memory& m) const noexcept {
-    return {as_pairs(m.values), value_stride_, block_.tiles_at_once * padded_keys() / 2 * value_stride_};
+  auto values_of(const memory& m) const noexcept {
+    return typename unit::template values<parts_of_values>{
+        as_pairs(m.values), value_stride_, sizes_t::padded(values_.head_dim), block_.tiles_at_once, padded_keys()};
   }
 
   template <bool Careful>
@@ -342,29 +369,24 @@ class attend_call {
     const tile_edges edges = b.visible.edges(tile.first, tile.count);
     multiply_keys(tile.keys, q_.head_dim, b.memory_of.queries, m.scores, query_stride_, b.padded_queries(), edges);
     scores_.bias(b, tile, m, edges);
-    if (softmax_of(b).absorb(m.scores, query_stride_, b.padded_queries(), edges)) scale_output(b);
+    if (softmax_of(b).absorb(m.scores, query_stride_, b.padded_queries(), edges))
+      output_of(b).scale(b.memory_of.factor);
     add_values(m.scores, query_stride_, tile.values, sizes_t::padded(values_.head_dim), b.memory_of.output,
                value_stride_, edges);
     if constexpr (Careful) add_values_not_finite(b, tile, m);
   }
 
-  void scale_output(const block& b) const noexcept {
-    detail::scale_output(b.memory_of.factor, b.num_queries(), sizes_t::padded(values_.head_dim), b.memory_of.output,
-                         value_stride_);
-  }
-
   /// Values wait until the tiles are done, or one is left out, or moves a maximum.
   template <bool Careful, class SeenTile>
-  void attend_tiles_of_pairs(const block& b, SeenTile seen_tile, index_t num_tiles, const memory& m) const noexcept {
-    using weights_t = typename unit::template weights<parts_of_weights>;
-    const weights_t weights{as_pairs(m.weight_pairs), query_stride_, block_.tiles_at_once, padded_keys()};
+  void attend_tiles_of_pairs(block& b, SeenTile seen_tile, index_t num_tiles, const memory& m) const noexcept {
+    const typename unit::template weights<parts_of_weights> weights{as_pairs(m.weight_pairs), query_stride_,
+                                                                    block_.tiles_at_once, padded_keys()};
     tile_edges edges;
+    key_range seen[max_tiles_at_once];
     index_t first_waiting = 0;
     const auto add_values_before = [&](index_t end) {
       if (first_waiting < end)
-        unit::template add_values<parts_of_values, parts_of_weights>(
-            weights, first_waiting, end, value_pairs(m), sizes_t::padded(values_.head_dim), b.memory_of.output,
-            value_stride_, b.padded_queries(), edges);
+        unit::add_values(weights, seen, first_waiting, end, values_of(m), output_of(b), b.padded_queries(), edges);
       first_waiting = end;
     };
     for (index_t i = 0; i < num_tiles; ++i) {
@@ -374,10 +396,12 @@ class attend_call {
         first_waiting = i + 1;
         continue;
       }
+      if (tile->not_ordinary != 0) b.not_ordinary |= queries_that_see_them(b, *tile);
       edges = b.visible.edges(tile->first, tile->count);
+      seen[i] = b.visible.seen_of(tile->first, tile->count);
       if (absorb_pairs<Careful>(b, *tile, weights.of_tile(i), m, edges)) {
         add_values_before(i);
-        scale_output(b);
+        output_of(b).scale(b.memory_of.factor);
       }
       if constexpr (Careful) {
         add_values_before(i + 1);
@@ -419,14 +443,14 @@ class attend_call {
 
   void add_values_not_finite(const block& b, const key_tile& tile, const memory& m) const noexcept {
     const index_t kv_head = b.head / (q_.num_heads / values_.num_heads);
+    const block_output<T> output = output_of(b);
     for (index_t k = 0; k < tile.count; ++k) {
       if ((tile.values_not_finite >> k & 1) == 0) continue;
       widen_row_of(values_, tile.first + k, kv_head, m.some_rows);  // not into the tile, which other blocks will meet
       for (index_t q = 0; q < b.num_queries(); ++q) {
         const T weight = m.scores[k * query_stride_ + q];
         if (weight == T(0)) continue;
-        T* output = b.memory_of.output + q * value_stride_;
-        for (index_t d = 0; d < values_.head_dim; ++d) output[d] += weight * m.some_rows[d];
+        for (index_t d = 0; d < values_.head_dim; ++d) output.at(q, d) += weight * m.some_rows[d];
       }
     }
   }

@@ -1,11 +1,15 @@
 // Products of a tile of bf16 by vectors of AVX512-BF16, which multiply pairs and add both products to a float.
 #pragma once
 
+#include <posenc/attention/block_output.hpp>
 #include <posenc/attention/tile/bf16_pairs.hpp>
 #include <posenc/attention/tile/block_products.hpp>
 #include <posenc/attention/tile/visible_keys.hpp>  // block_queries
+#include <posenc/attention/tile/weight_pairs.hpp>
 #include <posenc/kernels/vectors.hpp>
 
+#include <algorithm>
+#include <bit>
 #include <concepts>
 #include <cstdint>
 #include <cstring>
@@ -31,14 +35,6 @@ struct block_arithmetic<bf16_pair> {
     return (kernels::vector<float>)_mm512_dpbf16_ps((__m512)sum, (__m512bh)factor, (__m512bh)row);
   }
 };
-
-/// Two vectors of float rounded to bf16, lane by lane side by side.
-[[gnu::always_inline]] inline kernels::vector<std::uint32_t> paired(kernels::vector<float> lower,
-                                                                    kernels::vector<float> upper) noexcept {
-  using words = kernels::vector<std::uint16_t>;
-  const auto apart = (words)_mm512_cvtne2ps_pbh((__m512)upper, (__m512)lower);
-  return (kernels::vector<std::uint32_t>)kernels::zip_halves(apart);
-}
 
 struct bf16_unit {
   static constexpr bool exists = true;
@@ -66,44 +62,47 @@ struct bf16_unit {
                           padded_queries, edges);
   }
 
-  /// Weights of a tile, [key / 2][query]: put there by a softmax that calls this for lanes of queries.
-  struct weights_of_tile {
-    bf16_pair* pairs;
+  template <int Parts>
+  using weights = weight_pairs<Parts>;
+
+  static constexpr bool takes_squares = false;  // of keys
+  static constexpr bool sums_columns = false;   // of outputs
+
+  /// Values of a tile, [key / 2][column].
+  template <int Parts>
+  struct values {
+    bf16_pair* memory;
     index_t stride;
+    index_t num_columns;  // padded
+    index_t num_tiles;
     index_t num_keys;  // padded
 
-    template <class Weight>
-    [[gnu::always_inline]] kernels::vector<float> operator()(index_t q, tile_edges::range seen,
-                                                             Weight weight) const noexcept {
-      kernels::vector<float> sum[2] = {};
-      for (index_t k = 0; k < num_keys; k += 2) {
-        const auto lower = weight_if_seen(k, seen, weight, sum[0]);
-        const auto upper = weight_if_seen(k + 1, seen, weight, sum[1]);
-        kernels::store(pairs + k / 2 * stride + q, paired(lower, upper));
-      }
-      return sum[0] + sum[1];
+    /// Rows that have their bit in `left_out` are zeros, and those from `count` on.
+    template <bool Asked, class Source>
+    bool load(index_t /*tile*/, const Source& source, index_t head, index_t first, index_t count,
+              std::uint64_t left_out) const noexcept {
+      using words = kernels::vector<std::uint32_t>;
+      std::fill_n(memory, num_keys / 2 * stride, bf16_pair{});
+      for_each_row(source, head, first, count, [&](index_t k, const bf16* row) {
+        if ((left_out >> k & 1) != 0) return;
+        for (index_t c = 0; c < num_columns; c += kernels::lanes<float>) {
+          const auto bits = std::bit_cast<words>(widen_some(row, c, source.head_dim));
+          bf16_pair* const at = memory + k / 2 * stride + c;
+          kernels::store(at, k % 2 == 0 ? bits >> 16 : kernels::load<words>(at) | bits);
+        }
+      });
+      return true;
     }
   };
 
-  /// Weights of a block of queries.
-  template <int Parts>
-  struct weights {
-    bf16_pair* memory;  // [keys of a tile / 2, queries]
-    index_t num_queries;
-    index_t num_tiles;
-    index_t num_keys;  // of a tile, padded
-
-    weights_of_tile of_tile(index_t) const noexcept { return {memory, num_queries, num_keys}; }
-  };
-
   /// output[q][c] += sum over keys of the tile of weights[k][q] * values[k][c].
-  template <int PartsOfValues, int PartsOfWeights>
-  static void add_values(const weights<PartsOfWeights>& weights, index_t /*first*/, index_t /*end*/,
-                         const pair_rows& values, index_t padded_columns, float* output, index_t output_stride,
+  template <int PartsOfWeights, int PartsOfValues>
+  static void add_values(const weight_pairs<PartsOfWeights>& weights, const key_range* /*seen*/, index_t /*first*/,
+                         index_t /*end*/, const values<PartsOfValues>& values, const block_output<float>& output,
                          index_t /*padded_queries*/, const tile_edges& of_one_tile) noexcept {
-    detail::add_values(static_cast<const bf16_pair*>(weights.memory), weights.num_queries,
-                       tile_rows<bf16_pair>{values.data, values.stride}, padded_columns, output, output_stride,
-                       of_one_tile);
+    detail::add_values(static_cast<const bf16_pair*>(weights.memory), weights.stride,
+                       tile_rows<bf16_pair>{values.memory, values.stride}, values.num_columns, output.data,
+                       output.stride, of_one_tile);
   }
 };
 

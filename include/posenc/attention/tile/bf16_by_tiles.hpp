@@ -1,12 +1,16 @@
 // Products of a tile of bf16 by the matrix unit of AMX.
 #pragma once
 
+#include <posenc/attention/block_output.hpp>
+#include <posenc/attention/key_source.hpp>
 #include <posenc/attention/tile/bf16_pairs.hpp>
 #include <posenc/attention/tile/transposed_queries.hpp>
 #include <posenc/attention/tile/visible_keys.hpp>
+#include <posenc/attention/tile/weight_pairs.hpp>
 #include <posenc/kernels/matrix_registers.hpp>
 #include <posenc/kernels/vectors.hpp>
 
+#include <algorithm>
 #include <concepts>
 #include <utility>
 
@@ -22,6 +26,7 @@ namespace registers = kernels::matrix_registers;
 
 /// Rows and columns of a register of sums; the pairs of its operands' rows are as many.
 inline constexpr index_t side = registers::num_rows;
+static_assert(side == pair_rows::side);
 
 /// Calls f.operator()<m, n>() for registers m < M, n < N.
 template <int M, int N, class F>
@@ -38,8 +43,8 @@ inline constexpr int first_of_a = 4, first_of_b = 6;  // registers; sums are tho
 template <int M, int Part>
 [[gnu::always_inline]] inline void load_a(const pair_rows& a, index_t k) noexcept {
   for_each_register<M, 1>([&]<int m, int>() __attribute__((always_inline)) {
-    registers::load<first_of_a + m>(a.data + Part * a.part_stride + m * side * a.stride + k,
-                                    a.stride * static_cast<index_t>(sizeof(bf16_pair)));
+    registers::load<first_of_a + m>(a.data + Part * a.part_stride + m * side * a.stride + k * a.pair_step(),
+                                    a.row_step() * static_cast<index_t>(sizeof(bf16_pair)));
   });
 }
 template <int N, int Part>
@@ -56,12 +61,42 @@ template <int M, int N>
   });
 }
 
-/// to[m][n] = sum over pairs k of a[m][k] * b[k][n], added to what is there if `Adds`; M x N registers of sums, `depth`
-/// pairs. The product of the first parts comes after all the small ones, so that large sums are rounded no more often than
-/// if the numbers had been multiplied whole; those beyond a last place of the product are left out.
-template <int M, int N, int PartsA, int PartsB, bool Adds>
-[[gnu::always_inline]] inline void multiply(const pair_rows& a, const pair_rows& b, index_t depth, float* to,
-                                            index_t to_stride) noexcept {
+/// Adds products of pairs [k, k + side) of all parts but those that are beyond a last place of the whole. One operand
+/// changes at a time, where it can.
+template <int M, int N, int PartsA, int PartsB>
+[[gnu::always_inline]] inline void add_products_of_parts(const pair_rows& a, const pair_rows& b, index_t k) noexcept {
+  load_b<N, 0>(b, k);
+  if constexpr (PartsA > 2) {
+    load_a<M, 2>(a, k);
+    add_products<M, N>();
+  }
+  if constexpr (PartsA > 1) {
+    load_a<M, 1>(a, k);
+    add_products<M, N>();
+    if constexpr (PartsB > 1) {
+      load_b<N, 1>(b, k);
+      add_products<M, N>();
+    }
+  }
+  load_a<M, 0>(a, k);
+  if constexpr (PartsB > 2) {
+    load_b<N, 2>(b, k);
+    add_products<M, N>();
+  }
+  if constexpr (PartsB > 1) {
+    load_b<N, 1>(b, k);
+    add_products<M, N>();
+    load_b<N, 0>(b, k);
+  }
+  add_products<M, N>();
+}
+
+/// to[m][n] = sum over pairs k of a[m][k] * b[k][n], added to what is there if `Adds`; M x N registers of sums.
+/// `for_each_side` calls with the first of each so many pairs. A sum is rounded no more often than if the numbers had been
+/// multiplied whole, because the unit rounds it once for 32 of them.
+template <int M, int N, int PartsA, int PartsB, bool Adds, class ForEachSide>
+[[gnu::always_inline]] inline void multiply(const pair_rows& a, const pair_rows& b, ForEachSide for_each_side,
+                                            float* to, index_t to_stride) noexcept {
   constexpr index_t bytes = sizeof(float);
   for_each_register<M, N>([&]<int m, int n>() __attribute__((always_inline)) {
     if constexpr (Adds)
@@ -69,34 +104,8 @@ template <int M, int N, int PartsA, int PartsB, bool Adds>
     else
       registers::clear<2 * m + n>();
   });
-  if constexpr (PartsA > 1 || PartsB > 1) {
-    for (index_t k = 0; k < depth; k += side) {  // one operand changes at a time
-      if constexpr (PartsB > 1) load_a<M, 0>(a, k);
-      if constexpr (PartsB > 2) {
-        load_b<N, 2>(b, k);
-        add_products<M, N>();
-      }
-      if constexpr (PartsB > 1) {
-        load_b<N, 1>(b, k);
-        add_products<M, N>();
-      }
-      if constexpr (PartsA > 1) load_a<M, 1>(a, k);
-      if constexpr (PartsA > 1 && PartsB > 1) add_products<M, N>();
-      if constexpr (PartsA > 1) {
-        load_b<N, 0>(b, k);
-        add_products<M, N>();
-      }
-      if constexpr (PartsA > 2) {
-        load_a<M, 2>(a, k);
-        add_products<M, N>();
-      }
-    }
-  }
-  for (index_t k = 0; k < depth; k += side) {
-    load_a<M, 0>(a, k);
-    load_b<N, 0>(b, k);
-    add_products<M, N>();
-  }
+  for_each_side([&](index_t k)
+                    __attribute__((always_inline)) { add_products_of_parts<M, N, PartsA, PartsB>(a, b, k); });
   for_each_register<M, N>([&]<int m, int n>() __attribute__((always_inline)) {
     registers::store<2 * m + n>(to + m * side * to_stride + n * side, to_stride * bytes);
   });
@@ -109,49 +118,6 @@ template <class F>
   if (first < end) f.template operator()<1>(first);
 }
 
-/// From rows of keys k and k + 8 side by side in halves, for k in 0 .. 7 and 16 .. 23, to columns: of each of 16 queries
-/// all 32 keys in order.
-[[gnu::always_inline]] inline void turn_words(__m512i (&block)[16]) noexcept {
-  __m512i words[16], pairs[16], quads[16];
-#pragma GCC unroll 8
-  for (int i = 0; i < 16; i += 2) {  // bit 0 of the key into a word's place, bit 2 of the query out of it
-    words[i] = _mm512_unpacklo_epi16(block[i], block[i + 1]);
-    words[i + 1] = _mm512_unpackhi_epi16(block[i], block[i + 1]);
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) {  // bit 1
-    if ((i & 2) != 0) continue;
-    pairs[i] = _mm512_unpacklo_epi32(words[i], words[i + 2]);
-    pairs[i + 2] = _mm512_unpackhi_epi32(words[i], words[i + 2]);
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) {  // bit 2
-    if ((i & 4) != 0) continue;
-    quads[i] = _mm512_unpacklo_epi64(pairs[i], pairs[i + 4]);
-    quads[i + 4] = _mm512_unpackhi_epi64(pairs[i], pairs[i + 4]);
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) {  // and the quarters
-    const int q = (i & 1) * 4 + (i & 2) + (i >> 2 & 1);
-    block[q] = _mm512_shuffle_i32x4(quads[i], quads[i + 8], _MM_SHUFFLE(2, 0, 2, 0));
-    block[q + 8] = _mm512_shuffle_i32x4(quads[i], quads[i + 8], _MM_SHUFFLE(3, 1, 3, 1));
-  }
-}
-
-/// to[m][n] += sums[m][n], of M registers side by side.
-template <int M>
-[[gnu::always_inline]] inline void add_rows(const float* sums, index_t num_rows, float* to,
-                                            index_t to_stride) noexcept {
-  using floats = kernels::vector<float>;
-  for (index_t i = 0; i < num_rows; ++i) {
-#pragma GCC unroll 2
-    for (index_t c = 0; c < M * side; c += side) {
-      float* at = to + i * to_stride + c;
-      kernels::store(at, kernels::load<floats>(at) + kernels::load<floats>(sums + i * 2 * side + c));
-    }
-  }
-}
-
 }  // namespace matrix_products
 
 struct bf16_unit {
@@ -159,10 +125,8 @@ struct bf16_unit {
   static bool usable() noexcept { return kernels::matrix_registers::permitted(); }
   using in_use = kernels::matrix_registers::in_use;
 
-  /// Whatever 16 bits can be: of floats six products of parts would be needed for one, which take as long.
   template <class Q, class K, class V, class O>
-  static constexpr bool multiplies = (num_parts<Q> <= 2 || std::same_as<Q, float>)&&num_parts<K> <= 2 && num_parts<V> <=
-                                                                                                             2;
+  static constexpr bool multiplies = sum_of_bf16<Q>&& sum_of_bf16<K>&& sum_of_bf16<V>;
   /// Queries that have to meet the keys for taking them apart to pay.
   static constexpr index_t min_queries_of_parts = 32;
 
@@ -179,90 +143,115 @@ struct bf16_unit {
   [[gnu::noinline]] static void multiply_keys(const pair_rows& keys, index_t num_pairs, const pair_rows& queries,
                                               float* scores, index_t padded_queries, const tile_edges& edges) noexcept {
     using namespace matrix_products;
+    const auto columns = [num_pairs](auto f) __attribute__((always_inline)) {
+      for (index_t k = 0; k < num_pairs; k += side) f(k);
+    };
     for_sides(
         0, padded_queries, [&]<int N>(index_t q) __attribute__((always_inline)) {
           const auto seen = edges.keys_of(q, q + N * side);
           for_sides(
               seen.first / side * side, seen.end, [&]<int M>(index_t k) __attribute__((always_inline)) {
-                multiply<M, N, PartsOfKeys, PartsOfQueries, false>(
-                    {keys.data + k * keys.stride, keys.stride, keys.part_stride},
-                    {queries.data + q, queries.stride, queries.part_stride}, num_pairs, scores + k * queries.stride + q,
-                    queries.stride);
+                multiply<M, N, PartsOfKeys, PartsOfQueries, false>(keys.from(k * keys.stride), queries.from(q), columns,
+                                                                   scores + k * queries.stride + q, queries.stride);
               });
         });
   }
 
-  /// Weights of a tile, [part][query][key]: put there by a softmax that calls this for lanes of queries.
-  template <int Parts>
-  struct weights_of_tile {
-    bf16_pair* rows;
-    index_t stride;
-    index_t part_stride;
-    index_t num_keys;  // padded
+  // The weights are an operand as the softmax makes them, if values are turned: once for all queries that meet them.
+  static constexpr bool sums_columns = true;  // of outputs
 
-    template <class Weight>
-    [[gnu::always_inline]] kernels::vector<float> operator()(index_t q, tile_edges::range seen,
-                                                             Weight weight) const noexcept {
-      kernels::vector<float> sum[2] = {};
-      for (index_t first = 0; first < num_keys; first += 2 * matrix_products::side) {
-        __m512i block[Parts][16];
-        for (index_t i = 0; i < 16; ++i) {
-          const index_t k = first + i + (i & 8);
-          const parts_of_floats<Parts> lower(weight_if_seen(k, seen, weight, sum[0]));
-          const parts_of_floats<Parts> upper(weight_if_seen(k + 8, seen, weight, sum[1]));
-#pragma GCC unroll 3
-          for (int p = 0; p < Parts; ++p)
-            block[p][i] = (__m512i)_mm512_cvtne2ps_pbh((__m512)upper.part[p], (__m512)lower.part[p]);
-        }
-        for (int p = 0; p < Parts; ++p) {
-          matrix_products::turn_words(block[p]);
-#pragma GCC unroll 16
-          for (index_t i = 0; i < 16; ++i)
-            kernels::store(rows + p * part_stride + (q + i) * stride + first / 2, block[p][i]);
-        }
-      }
-      return sum[0] + sum[1];
-    }
-  };
-
-  /// Weights of a block of queries for several tiles of keys.
   template <int Parts>
-  struct weights {
-    bf16_pair* memory;  // [parts, queries, tiles, keys of a tile / 2]
-    index_t num_queries;
+  using weights = weight_pairs<Parts>;
+
+  static constexpr bool takes_squares = true;  // of keys
+
+  /// Columns of values in squares, pairs of keys along them.
+  template <int Parts>
+  struct values {
+    bf16_pair* memory;    // [parts, columns, tiles, keys of a tile / 2]
+    index_t stride;       // of a row of values where there are such
+    index_t num_columns;  // padded
     index_t num_tiles;
     index_t num_keys;  // of a tile, padded
 
-    index_t row_stride() const noexcept { return num_tiles * num_keys / 2; }
-    index_t part_stride() const noexcept { return num_queries * row_stride(); }
-    weights_of_tile<Parts> of_tile(index_t i) const noexcept {
-      return {memory + i * num_keys / 2, row_stride(), part_stride(), num_keys};
+    /// Rows that have their bit in `left_out` are zeros, and those from `count` on. False if a number is not ordinary.
+    template <bool Asked, class Source>
+    bool load(index_t tile, const Source& source, index_t head, index_t first, index_t count,
+              std::uint64_t left_out) const noexcept {
+      using element = key_element_t<Source>;
+      const element* rows[block_keys] = {};
+      for_each_row(source, head, first, count,
+                   [&](index_t k, const element* row) { rows[k] = (left_out >> k & 1) == 0 ? row : nullptr; });
+      ordinary_so_far<Asked> ordinary;
+      for (index_t k = 0; k < num_keys; k += 2 * matrix_products::side) {
+        for (index_t c = 0; c < num_columns; c += matrix_products::side)
+          load_square(rows + k, c, source.head_dim,
+                      memory + c * column_stride() + (tile * num_keys + k) / 2 * pair_rows::side, ordinary);
+      }
+      return ordinary.all();
+    }
+
+    pair_rows columns() const noexcept { return {memory, column_stride(), part_stride(), true}; }
+
+   private:
+    index_t column_stride() const noexcept { return num_tiles * num_keys / 2; }
+    index_t part_stride() const noexcept { return num_columns * column_stride(); }
+
+    /// Two sides of rows, a side of columns.
+    template <class S, bool Asked>
+    void load_square(const S* const* rows, index_t column, index_t num_columns_of_row, bf16_pair* to,
+                     ordinary_so_far<Asked>& ordinary) const noexcept {
+      using words = kernels::vector<std::uint32_t>;
+      constexpr int side = int{matrix_products::side};
+      words block[Parts][side];
+      for (int i = 0; i < side; ++i) {
+        const auto some = [&](const S* row) {
+          return row == nullptr ? kernels::vector<float>{} : widen_some(row, column, num_columns_of_row);
+        };
+        const auto lower = some(rows[2 * i]), upper = some(rows[2 * i + 1]);
+        ordinary.see(lower);
+        ordinary.see(upper);
+        const parts_of_floats<Parts> of_lower(lower), of_upper(upper);
+#pragma GCC unroll 3
+        for (int p = 0; p < Parts; ++p) block[p][i] = upper_halves(of_lower.part[p], of_upper.part[p]);
+      }
+#pragma GCC unroll 3
+      for (int p = 0; p < Parts; ++p) {
+        words turned[side];
+#pragma GCC unroll 16
+        for (int i = 0; i < side; ++i) turned[i] = block[p][i];
+        transpose_square(turned);
+#pragma GCC unroll 16
+        for (int i = 0; i < side; ++i) kernels::store(to + p * part_stride() + i * side, turned[i]);
+      }
     }
   };
 
-  /// output[q][c] += sum over keys of tiles [first, end) of weights[q][k] * values[k][c].
-  template <int PartsOfValues, int PartsOfWeights>
-  [[gnu::noinline]] static void add_values(const weights<PartsOfWeights>& weights, index_t first, index_t end,
-                                           const pair_rows& values, index_t padded_columns, float* output,
-                                           index_t output_stride, index_t padded_queries,
+  /// output[c][q] += sum over keys of tiles [first, end) of values[k][c] * weights[k][q]; of each tile those that the block
+  /// sees.
+  template <int PartsOfWeights, int PartsOfValues>
+  [[gnu::noinline]] static void add_values(const weight_pairs<PartsOfWeights>& weights, const key_range* seen,
+                                           index_t first, index_t end, const values<PartsOfValues>& values,
+                                           const block_output<float>& output, index_t padded_queries,
                                            const tile_edges& /*of_one_tile*/) noexcept {
     using namespace matrix_products;
-    const index_t before = first * weights.num_keys / 2, depth = (end - first) * weights.num_keys / 2;
+    index_t sides[max_tiles_at_once * block_keys / (2 * side)];
+    index_t num_sides = 0;
+    for (index_t i = first; i < end; ++i) {
+      for (index_t k = seen[i].first / (2 * side) * (2 * side); k < seen[i].end; k += 2 * side)
+        sides[num_sides++] = (i * weights.num_keys + k) / 2;
+    }
+    const auto keys = [&sides, num_sides ](auto f) __attribute__((always_inline)) {
+      for (index_t i = 0; i < num_sides; ++i) f(sides[i]);
+    };
+    const pair_rows columns = values.columns(), of_keys = weights.rows();
     for_sides(
         0, padded_queries, [&]<int N>(index_t q) __attribute__((always_inline)) {
           for_sides(
-              0, padded_columns, [&]<int M>(index_t c) __attribute__((always_inline)) {
-                const pair_rows of_queries{weights.memory + q * weights.row_stride() + before, weights.row_stride(),
-                                           weights.part_stride()};
-                const pair_rows of_columns{values.data + before * values.stride + c, values.stride, values.part_stride};
-                float* to = output + q * output_stride + c;
-                if constexpr (PartsOfWeights == 1) {
-                  multiply<N, M, PartsOfWeights, PartsOfValues, true>(of_queries, of_columns, depth, to, output_stride);
-                } else {
-                  alignas(64) float sums[2 * side * 2 * side];
-                  multiply<N, M, PartsOfWeights, PartsOfValues, false>(of_queries, of_columns, depth, sums, 2 * side);
-                  add_rows<M>(sums, N * side, to, output_stride);
-                }
+              0, values.num_columns, [&]<int M>(index_t c) __attribute__((always_inline)) {
+                multiply<M, N, PartsOfValues, PartsOfWeights, true>(columns.from(c * columns.stride), of_keys.from(q),
+                                                                    keys, output.data + c * output.stride + q,
+                                                                    output.stride);
               });
         });
   }

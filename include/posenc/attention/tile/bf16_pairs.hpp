@@ -4,7 +4,6 @@
 
 #include <posenc/attention/key_source.hpp>
 #include <posenc/attention/tile/transposed_queries.hpp>
-#include <posenc/attention/tile/visible_keys.hpp>
 #include <posenc/kernels/convert.hpp>
 #include <posenc/kernels/vectors.hpp>
 #include <posenc/scalar.hpp>
@@ -31,10 +30,22 @@ inline constexpr index_t pairs_of(index_t count) noexcept { return (count + 1) /
 
 /// Rows of pairs, part after part: the numbers are sums of their parts.
 struct pair_rows {
+  static constexpr index_t side = 16;
+
   const bf16_pair* data;
   index_t stride;
   index_t part_stride = 0;
+  /// Sixteen rows' first sixteen pairs lie together, then those that follow, then the next sixteen rows. A matrix register
+  /// is read from one place then, for a tenth of a product's time. `stride` counts as if rows lay one after the other.
+  bool in_squares = false;
+
+  index_t row_step() const noexcept { return in_squares ? side : stride; }
+  index_t pair_step() const noexcept { return in_squares ? side : 1; }
+  pair_rows from(index_t offset) const noexcept { return {data + offset, stride, part_stride, in_squares}; }
 };
+
+template <class S>
+concept sum_of_bf16 = std::same_as<S, bf16> || std::same_as<S, f16> || std::same_as<S, float>;
 
 /// How many bf16 a number of this type is the sum of: exactly if it is finite, and of floats if it is ordinary.
 template <class S>
@@ -44,7 +55,8 @@ inline constexpr int num_parts = std::same_as<S, bf16>  ? 1
 
 #if defined(__AVX512BF16__)
 
-/// Parts of floats, each of what the ones before leave, nearest first; the last is not rounded yet.
+/// Parts of floats, each of what the ones before leave, nearest first. Of numbers that are such sums the lower halves of
+/// all are zero.
 template <int Parts>
 struct parts_of_floats {
   kernels::vector<float> part[Parts];
@@ -62,12 +74,32 @@ struct parts_of_floats {
   }
 };
 
-/// Whether these are zeros or large enough for their last part not to be subnormal, which instructions take for zero.
-[[gnu::always_inline]] inline bool ordinary(kernels::vector<float> x) noexcept {
-  using bits_t = kernels::vector<std::int32_t>;
-  const bits_t magnitude = std::bit_cast<bits_t>(x) & 0x7fff'ffff;
-  return kernels::all_of((magnitude == 0) | (magnitude >= 0x0c80'0000));  // 2^-102
+/// Upper halves lane by lane side by side; lower halves are zero.
+[[gnu::always_inline]] inline kernels::vector<std::uint32_t> upper_halves(kernels::vector<float> first,
+                                                                          kernels::vector<float> second) noexcept {
+  using words = kernels::vector<std::uint32_t>;
+  return std::bit_cast<words>(first) >> 16 | std::bit_cast<words>(second);
 }
+
+/// Whether numbers are ordinary: zero, or large enough for their last part not to be subnormal, which instructions take
+/// for zero, and small enough for their products to be finite. Nobody asks where all are bf16, whose products are whole.
+template <bool Asked>
+struct ordinary_so_far {
+  using words = kernels::vector<std::uint32_t>;
+  words least = words{} - 1;  // magnitude less one, which zero passes as the largest of all
+  words largest = {};
+
+  [[gnu::always_inline]] void see(kernels::vector<float> x) noexcept {
+    if constexpr (Asked) {
+      const words magnitude = std::bit_cast<words>(x) & 0x7fff'ffffU;
+      least = magnitude - 1 < least ? magnitude - 1 : least;
+      largest = magnitude > largest ? magnitude : largest;
+    }
+  }
+  bool all() const noexcept {
+    return !Asked || kernels::all_of((least >= 0x0c80'0000U - 1) & (largest < 0x5f00'0000U));  // 2^-102, 2^63
+  }
+};
 
 /// A row in vectors of float, with zeros behind its end.
 template <class S>
@@ -79,54 +111,87 @@ template <class S>
   return kernels::load<kernels::vector<float>>(some);
 }
 
-/// A row as pairs along it, zeros behind head_dim up to `num_pairs`, part after part. False if a float is not ordinary.
-template <class S>
-bool split_row(const S* row, index_t head_dim, index_t num_pairs, bf16_pair* to, index_t part_stride) noexcept {
-  bool all_ordinary = true;
-  if constexpr (std::same_as<S, bf16>) {
-    std::fill(to + head_dim / 2, to + num_pairs, bf16_pair{});
-    std::memcpy(static_cast<void*>(to), row, static_cast<std::size_t>(head_dim) * sizeof(bf16));
-  } else {
-    constexpr int parts = num_parts<S>;
-    constexpr index_t lanes = kernels::lanes<float>;
-    for (index_t d = 0; d < 2 * num_pairs; d += 2 * lanes) {
-      const auto lower = widen_some(row, d, head_dim), upper = widen_some(row, d + lanes, head_dim);
-      if constexpr (std::same_as<S, float>) all_ordinary = all_ordinary && ordinary(lower) && ordinary(upper);
-      const parts_of_floats<parts> a(lower), b(upper);
-#pragma GCC unroll 3
-      for (int p = 0; p < parts; ++p)
-        kernels::store(to + p * part_stride + d / 2, _mm512_cvtne2ps_pbh((__m512)b.part[p], (__m512)a.part[p]));
-    }
-  }
-  return all_ordinary;
+/// Pairs of a row in a vector, with zeros behind its end.
+[[gnu::always_inline]] inline kernels::vector<std::uint32_t> some_pairs(const bf16* row, index_t at,
+                                                                        index_t count) noexcept {
+  constexpr index_t size = 2 * kernels::lanes<std::uint32_t>;
+  if (at + size <= count) return kernels::load<kernels::vector<std::uint32_t>>(row + at);
+  bf16 some[size] = {};
+  std::copy(row + std::min(at, count), row + count, some);
+  return kernels::load<kernels::vector<std::uint32_t>>(some);
 }
 
-/// to[part][d / 2][i] = columns d and d + 1 of row first + i, zeros from `count` on and beyond head_dim up to `num_pairs`;
-/// `some_rows` holds sixteen rows of all parts, whole vectors. False if a float is not ordinary.
-template <class S>
-bool load_query_pairs(head_view<S> x, index_t head, index_t first, index_t count, index_t num_pairs,
-                      bf16_pair* some_rows, bf16_pair* to, index_t stride, index_t padded_queries) noexcept {
-  using vector = kernels::vector<std::uint32_t>;
-  constexpr index_t n = kernels::lanes<std::uint32_t>, parts = num_parts<std::remove_const_t<S>>;
-  const index_t row = (num_pairs + n - 1) / n * n;
-  bool all_ordinary = true;
+template <bool Asked>
+[[gnu::always_inline]] inline void see_both(kernels::vector<std::uint32_t> pairs,
+                                            ordinary_so_far<Asked>& ordinary) noexcept {
+  ordinary.see(std::bit_cast<kernels::vector<float>>(pairs << 16));
+  ordinary.see(std::bit_cast<kernels::vector<float>>(pairs & 0xffff'0000U));
+}
+
+/// A row as whole vectors of pairs along it, part after part; zeros behind head_dim. `pair_step` as that of `pair_rows`.
+template <class S, bool Asked>
+void split_row(const S* row, index_t head_dim, index_t num_pairs, bf16_pair* to, index_t pair_step, index_t part_stride,
+               ordinary_so_far<Asked>& ordinary) noexcept {
+  constexpr index_t lanes = kernels::lanes<float>;
+  for (index_t k = 0; k < num_pairs; k += lanes) {
+    bf16_pair* const some = to + k * pair_step;
+    if constexpr (std::same_as<S, bf16>) {
+      const auto pairs = some_pairs(row, 2 * k, head_dim);
+      see_both(pairs, ordinary);
+      kernels::store(some, pairs);
+    } else {
+      const auto lower = widen_some(row, 2 * k, head_dim), upper = widen_some(row, 2 * k + lanes, head_dim);
+      ordinary.see(lower);
+      ordinary.see(upper);
+      const parts_of_floats<num_parts<S>> first(kernels::evens(lower, upper)), second(kernels::odds(lower, upper));
+#pragma GCC unroll 3
+      for (int p = 0; p < num_parts<S>; ++p)
+        kernels::store(some + p * part_stride, upper_halves(first.part[p], second.part[p]));
+    }
+  }
+}
+
+/// to[part][d / 2][i] = columns d and d + 1 of row first + i, zeros from `count` on and beyond head_dim up to `num_pairs`.
+/// False if a number is not ordinary.
+template <bool Asked, class S>
+bool load_query_pairs(head_view<S> x, index_t head, index_t first, index_t count, index_t num_pairs, bf16_pair* to,
+                      index_t stride, index_t padded_queries) noexcept {
+  using element = std::remove_const_t<S>;
+  constexpr index_t n = kernels::lanes<float>;
+  ordinary_so_far<Asked> ordinary;
   for (index_t i = 0; i < padded_queries; i += n) {
-    const index_t rows = std::clamp<index_t>(count - i, 0, n);
-    std::fill(some_rows + rows * parts * row, some_rows + n * parts * row, bf16_pair{});
-    for (index_t r = 0; r < rows; ++r)
-      all_ordinary &= split_row(x.row(first + i + r, head), x.head_dim, row, some_rows + r * parts * row, row);
-    for (index_t p = 0; p < parts; ++p) {
-      for (index_t d = 0; d < num_pairs; d += n) {
-        vector block[n];
-#pragma GCC unroll 16
-        for (index_t r = 0; r < n; ++r) block[r] = kernels::load<vector>(some_rows + (r * parts + p) * row + d);
+    const auto row = [&](index_t r) { return x.row(first + i + r, head); };
+    const index_t num_rows = std::clamp<index_t>(count - i, 0, n);
+    if constexpr (std::same_as<element, bf16>) {
+      for (index_t k = 0; k < num_pairs; k += n) {
+        kernels::vector<std::uint32_t> block[n] = {};
+        for (index_t r = 0; r < num_rows; ++r) {
+          block[r] = some_pairs(row(r), 2 * k, x.head_dim);
+          see_both(block[r], ordinary);
+        }
         transpose_square(block);
-        for (index_t j = 0; j < std::min<index_t>(n, num_pairs - d); ++j)
-          kernels::store(to + (p * num_pairs + d + j) * stride + i, block[j]);
+        for (index_t j = 0; j < std::min(n, num_pairs - k); ++j) kernels::store(to + (k + j) * stride + i, block[j]);
+      }
+    } else {
+      for (index_t d = 0; d < 2 * num_pairs; d += n) {
+        kernels::vector<float> block[n] = {};
+        for (index_t r = 0; r < num_rows; ++r) {
+          block[r] = widen_some(row(r), d, x.head_dim);
+          ordinary.see(block[r]);
+        }
+        transpose_square(block);
+#pragma GCC unroll 8
+        for (index_t j = 0; j < n; j += 2) {
+          const parts_of_floats<num_parts<element>> of_first(block[j]), of_second(block[j + 1]);
+#pragma GCC unroll 3
+          for (int p = 0; p < num_parts<element>; ++p)
+            kernels::store(to + (p * num_pairs + (d + j) / 2) * stride + i,
+                           upper_halves(of_first.part[p], of_second.part[p]));
+        }
       }
     }
   }
-  return all_ordinary;
+  return ordinary.all();
 }
 
 /// Calls f(i, row) for rows [first, first + count) of one head of a source.
@@ -140,18 +205,22 @@ void for_each_row(const Source& source, index_t head, index_t first, index_t cou
   }
 }
 
-/// Rows of keys as pairs along a row, `stride` pairs apart; zeros behind head_dim up to `num_pairs`, and from `count` on
-/// up to `padded_rows`.
-template <class Source>
-void load_key_pairs(const Source& keys, index_t head, index_t first, index_t count, index_t padded_rows,
-                    index_t num_pairs, bf16_pair* to, index_t stride, index_t part_stride) noexcept {
+/// Rows of keys as pairs along a row: `to` says where, in memory at `memory`. Zeros behind head_dim up to `num_pairs`, and
+/// from `count` on up to `padded_rows`. False if a number is not ordinary.
+template <bool Asked, class Source>
+bool load_key_pairs(const Source& keys, index_t head, index_t first, index_t count, index_t padded_rows,
+                    index_t num_pairs, bf16_pair* memory, const pair_rows& to) noexcept {
+  ordinary_so_far<Asked> ordinary;
+  const auto at = [&](index_t i) {
+    return memory + i / pair_rows::side * pair_rows::side * to.stride + i % pair_rows::side * to.row_step();
+  };
   for_each_row(keys, head, first, count, [&](index_t i, const auto* row) {
-    split_row(row, keys.head_dim, num_pairs, to + i * stride, part_stride);
+    split_row(row, keys.head_dim, num_pairs, at(i), to.pair_step(), to.part_stride, ordinary);
   });
-  for (int p = 0; p < num_parts<key_element_t<Source>>; ++p) {
-    for (index_t i = count; i < padded_rows; ++i)
-      std::fill_n(to + p * part_stride + i * stride, num_pairs, bf16_pair{});
-  }
+  constexpr key_element_t<Source> nothing{};
+  for (index_t i = count; i < padded_rows; ++i)
+    split_row(&nothing, 0, num_pairs, at(i), to.pair_step(), to.part_stride, ordinary);
+  return ordinary.all();
 }
 
 /// Whether rows of keys can be multiplied where they lie, as `load_key_pairs` would put them; then `pairs` is set.
@@ -163,49 +232,24 @@ bool as_pairs_lie(const Source& keys, index_t head, index_t first, index_t count
     if (piece.num_tokens < padded_rows || keys.head_dim != 2 * num_pairs ||
         piece.row(1, 0) - piece.row(0, 0) != keys.head_dim)
       return false;
-    pairs = {reinterpret_cast<const bf16_pair*>(piece.row(0, head)), num_pairs};
+    pairs = {reinterpret_cast<const bf16_pair*>(piece.row(0, head)), num_pairs, 0, false};
     return true;
   } else {
     return false;
   }
 }
 
-/// pairs[part][c] = column c of `row` in its lower half, and zero above it; or in the upper half, beside what is there.
-/// Zeros behind its end.
-template <bool Upper, class S>
-void put_half(const S* row, index_t count, index_t padded_count, bf16_pair* pairs, index_t part_stride) noexcept {
-  using words = kernels::vector<std::uint32_t>;
-  constexpr int parts = num_parts<S>;
-  for (index_t c = 0; c < padded_count; c += kernels::lanes<float>) {
-    const parts_of_floats<parts> of_some(widen_some(row, c, count));
-#pragma GCC unroll 3
-    for (int p = 0; p < parts; ++p) {
-      const auto bits = std::bit_cast<words>(of_some.part[p]);
-      bf16_pair* at = pairs + p * part_stride + c;
-      kernels::store(at, Upper ? kernels::load<words>(at) | (bits & 0xffff'0000U) : bits >> 16);
-    }
-  }
-}
-
-/// to[part][k / 2][c] = column c of rows k and k + 1, zeros up to the stride, and from `count` on up to `padded_rows`,
-/// which is even. Rows that have their bit in `left_out` are zeros.
+/// A bit for each row that holds a number which is not ordinary.
 template <class Source>
-void load_value_pairs(const Source& values, index_t head, index_t first, index_t count, index_t padded_rows,
-                      std::uint64_t left_out, bf16_pair* to, index_t stride, index_t part_stride) noexcept {
-  constexpr int parts = num_parts<key_element_t<Source>>;
-  const index_t columns = values.head_dim, padded_columns = (columns + 15) / 16 * 16;
-  const auto clear = [&](bf16_pair* begin, bf16_pair* end) {
-    for (int p = 0; p < parts; ++p) std::fill(begin + p * part_stride, end + p * part_stride, bf16_pair{});
-  };
-  for_each_row(values, head, first, count, [&](index_t k, const auto* row) {
-    bf16_pair* pairs = to + k / 2 * stride;
-    const bool taken = (left_out >> k & 1) == 0, upper = k % 2 != 0;
-    if (!upper) clear(taken ? pairs + padded_columns : pairs, pairs + stride);
-    if (taken)
-      upper ? put_half<true>(row, columns, padded_columns, pairs, part_stride)
-            : put_half<false>(row, columns, padded_columns, pairs, part_stride);
+std::uint64_t rows_that_are_not_ordinary(const Source& source, index_t head, index_t first, index_t count) noexcept {
+  std::uint64_t found = 0;
+  for_each_row(source, head, first, count, [&](index_t i, const auto* row) {
+    ordinary_so_far<true> ordinary;
+    for (index_t d = 0; d < source.head_dim; d += kernels::lanes<float>)
+      ordinary.see(widen_some(row, d, source.head_dim));
+    if (!ordinary.all()) found |= std::uint64_t{1} << i;
   });
-  clear(to + pairs_of(count) * stride, to + padded_rows / 2 * stride);
+  return found;
 }
 
 inline bool all_are_finite(const bf16* row, index_t count) noexcept {
@@ -222,16 +266,6 @@ std::uint64_t rows_that_are_not_finite(const Source& source, index_t head, index
     if (!all_are_finite(row, source.head_dim)) found |= std::uint64_t{1} << i;
   });
   return found;
-}
-
-/// Weights of key k by a function of it, zeros beyond those seen; and adds them to a sum.
-template <class Weight>
-[[gnu::always_inline]] inline kernels::vector<float> weight_if_seen(index_t k, tile_edges::range seen, Weight weight,
-                                                                    kernels::vector<float>& sum) noexcept {
-  if (k < seen.first || k >= seen.end) return kernels::vector<float>{};
-  const kernels::vector<float> of_key = weight(k);
-  sum += of_key;
-  return of_key;
 }
 
 #endif

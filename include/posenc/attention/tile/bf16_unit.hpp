@@ -9,6 +9,7 @@
 #include <posenc/attention/tile/bf16_by_pairs.hpp>
 #else
 #include <posenc/attention/tile/bf16_pairs.hpp>
+#include <posenc/attention/tile/visible_keys.hpp>  // block_queries
 
 namespace posenc::inline POSENC_ISA::detail {
 
@@ -21,6 +22,7 @@ struct bf16_unit {
   static constexpr index_t pairs_at_once = 1;
   static constexpr index_t max_queries = block_queries;
   static constexpr index_t max_tiles_at_once = 1;
+  static constexpr bool sums_columns = false;
   struct in_use {
     explicit in_use(bool) noexcept {}
   };

@@ -85,17 +85,4 @@ template <class P, class T>
       });
 }
 
-/// output[q][c] *= factors[q]
-template <class T>
-void scale_output(const T* factors, index_t num_queries, index_t padded_columns, T* output, index_t stride) noexcept {
-  using vector = kernels::vector<T>;
-  for (index_t q = 0; q < num_queries; ++q) {
-    if (factors[q] == T(1)) continue;
-    for (index_t c = 0; c < padded_columns; c += kernels::lanes<T>) {
-      T* at = output + q * stride + c;
-      kernels::store(at, kernels::load<vector>(at) * factors[q]);
-    }
-  }
-}
-
 }  // namespace posenc::inline POSENC_ISA::detail

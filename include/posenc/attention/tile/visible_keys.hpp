@@ -72,6 +72,12 @@ class visible_keys {
   /// The least range that holds all keys which any query sees.
   key_range seen() const noexcept { return seen_; }
 
+  /// That of some keys, counted from the first of them.
+  key_range seen_of(index_t first_key, index_t num_keys) const noexcept {
+    return {std::clamp<index_t>(seen_.first - first_key, 0, num_keys),
+            std::clamp<index_t>(seen_.end - first_key, 0, num_keys)};
+  }
+
   /// Whether every query sees all of these keys.
   bool all(index_t first_key, index_t num_keys) const noexcept {
     return seen_by_all_.first <= first_key && first_key + num_keys <= seen_by_all_.end;
