@@ -57,12 +57,11 @@ TEST_CASE("tile_sizes: blocks fit into what there is, and the smallest fits exac
   }
 }
 
-TEST_CASE(
-    "tile_sizes: what is cut out of a worker's memory lies apart, on vectors' boundaries, and ends where it should",
-    "[tile_sizes]") {
+TEST_CASE("tile_sizes: what is cut out of a worker's memory lies apart, on lines' boundaries, and ends where it should",
+          "[tile_sizes]") {
   random_values random(2);
   CAPTURE(random.seed());
-  constexpr index_t lanes = kernels::lanes<float>;
+  constexpr index_t line = sizes_t::line_bytes / static_cast<index_t>(sizeof(float));
   for (int i = 0; i < 50; ++i) {
     const with_scratch encoding{random.whole(0, 20)};
     const auto sizes = draw(random, encoding);
@@ -81,8 +80,8 @@ TEST_CASE(
                              m.some_rows,
                              m.bias_by_distance};
     CHECK(std::is_sorted(std::begin(places), std::end(places)));
-    for (const float* place : places) CHECK((place - memory.data()) % lanes == 0);
-    CHECK(m.bias_by_distance - memory.data() + lanes == std::ssize(memory));  // no table, and a vector to align with
+    for (const float* place : places) CHECK((place - memory.data()) % line == 0);
+    CHECK(m.bias_by_distance - memory.data() + line == std::ssize(memory));  // no table, and a line to align with
   }
 }
 

@@ -1,8 +1,9 @@
-// What scores go through between the products and the softmax: soft-cap, the encoding, masks.
+// What scores go through between the products and the softmax: scale, soft-cap, the encoding, masks.
 #pragma once
 
 #include <posenc/attention/block_and_tile.hpp>
 #include <posenc/attention/masks.hpp>
+#include <posenc/attention/online_softmax.hpp>
 #include <posenc/attention/options.hpp>
 #include <posenc/attention/tile/bias_by_distance.hpp>
 #include <posenc/attention/tile/edge_masks.hpp>
@@ -38,24 +39,18 @@ struct biased_scores {
     if constexpr (score_encoding<E, T>) hooks::begin(encoding, shown(b));
   }
 
-  void multiply(const block& b, T* scores, const tile_edges& edges, T factor) const noexcept {
-    for_each_score(b, scores, edges, [&](auto& score) { score *= factor; });
-  }
-
-  /// All of it, on scores that are scaled.
-  void bias(const block& b, const key_tile<T>& tile, const memory& m, const tile_edges& edges) const noexcept {
-    if (options.softcap > 0) cap(b, m.scores, edges);
-    if constexpr (score_encoding<E, T>) {
-      if (tabulates) {
-        add_bias_rows(m.scores, query_stride, b.padded_queries(),
-                      m.bias_by_distance + distances.place(b.first_query, tile.first), edges);
-      } else {
-        const score_tile<T> of = shown(b, tile, m);
-        mask(b, of, edges, masked_part::all);
-        hooks::add_to_scores(encoding, of);
-      }
-    }
-    mask(b, shown(b, tile, m), edges, masked_part::computed);  // no bias revives a masked pair
+  /// `factor` times the scores of a tile, and all else that they go through, into the softmax: in passes over the tile,
+  /// but for what the softmax can do in its own.
+  template <class Weigh>
+  bool absorb(const block& b, const key_tile<T>& tile, const memory& m, const tile_edges& edges, T factor,
+              const softmax_rows<T>& softmax, Weigh weigh) const noexcept {
+    const index_t queries = b.padded_queries();
+    if (tabulates && options.softcap <= 0 && edges.whole && options.more.allowed.data == nullptr)
+      return softmax.absorb(biased_scores_in<T>{m.scores, query_stride, factor, table_of(b, tile, m)}, queries, edges,
+                            T(1), weigh);
+    const bool later = !score_encoding<E, T> && options.softcap <= 0 && factor > 0;
+    bias(b, tile, m, edges, later ? T(1) : factor);
+    return softmax.absorb(scores_in<T>{m.scores, query_stride}, queries, edges, later ? factor : T(1), weigh);
   }
 
   // A worker keeps the table from task to task, as long as they are of one head.
@@ -69,6 +64,29 @@ struct biased_scores {
   static void forget_table(const memory& m) noexcept { remember_table(m, -1); }
 
  private:
+  void bias(const block& b, const key_tile<T>& tile, const memory& m, const tile_edges& edges,
+            T factor) const noexcept {
+    const bool by_table = tabulates && options.softcap <= 0;  // which multiplies in the same pass
+    if (factor != T(1) && !by_table) for_each_score(b, m.scores, edges, [=](auto& score) { score *= factor; });
+    if (options.softcap > 0) cap(b, m.scores, edges);
+    if constexpr (score_encoding<E, T>) {
+      if (tabulates) {
+        add_bias_rows(m.scores, query_stride, b.padded_queries(), by_table ? factor : T(1), table_of(b, tile, m),
+                      edges);
+      } else {
+        const score_tile<T> of = shown(b, tile, m);
+        mask(b, of, edges, masked_part::all);
+        hooks::add_to_scores(encoding, of);
+      }
+    }
+    mask(b, shown(b, tile, m), edges, masked_part::computed);  // no bias revives a masked pair
+  }
+
+  /// The bias of a tile's first query and key; others follow by distance.
+  const T* table_of(const block& b, const key_tile<T>& tile, const memory& m) const noexcept {
+    return m.bias_by_distance + distances.place(b.first_query, tile.first);
+  }
+
   static void remember_table(const memory& m, index_t head) noexcept {
     const auto id = static_cast<std::int32_t>(head);
     std::memcpy(m.table_head, &id, sizeof id);

@@ -17,6 +17,63 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
+// How the softmax reads a tile [key][query] of scores, lanes [q, q + lanes) of it: twice, first for the largest. All are
+// handed on by value, or the compiler reads strides again after each store.
+
+/// As they lie.
+template <real T>
+struct scores_in {
+  using vector = kernels::vector<T>;
+  const T* tile;
+  index_t stride;
+
+  scores_in from(index_t q) const noexcept { return {tile + q, stride}; }
+  [[gnu::always_inline]] vector first(index_t k) const noexcept { return again(k); }
+  [[gnu::always_inline]] vector again(index_t k) const noexcept { return kernels::load<vector>(tile + k * stride); }
+};
+
+/// scale * score + bias[q - k], which takes the score's place.
+template <real T>
+struct biased_scores_in {
+  using vector = kernels::vector<T>;
+  T* tile;
+  index_t stride;
+  T scale;
+  const T* bias;
+
+  biased_scores_in from(index_t q) const noexcept { return {tile + q, stride, scale, bias + q}; }
+  [[gnu::always_inline]] vector first(index_t k) const noexcept {
+    const vector score = again(k) * scale + kernels::load<vector>(bias - k);
+    kernels::store(tile + k * stride, score);
+    return score;
+  }
+  [[gnu::always_inline]] vector again(index_t k) const noexcept { return kernels::load<vector>(tile + k * stride); }
+};
+
+/// Weights that take the place of the scores, zeros that of those not seen.
+template <real T>
+auto weights_in(T* tile, index_t stride, index_t num_keys) noexcept {
+  using vector = kernels::vector<T>;
+  return [=](index_t q, tile_edges::range keys, auto weight) __attribute__((always_inline)) {
+    T* const column = tile + q;
+    for (index_t k = 0; k < keys.first; ++k) kernels::store(column + k * stride, vector{});
+    for (index_t k = keys.end; k < num_keys; ++k) kernels::store(column + k * stride, vector{});
+    vector added[2] = {};
+    const auto put = [=](index_t k) __attribute__((always_inline)) {
+      const vector w = weight(k);
+      kernels::store(column + k * stride, w);
+      return w;
+    };
+    index_t k = keys.first;
+    for (; k + 2 <= keys.end; k += 2) {
+      added[0] += put(k);
+      added[1] += put(k + 1);
+    }
+    if (k < keys.end) added[0] += put(k);
+    return added[0] + added[1];
+  };
+}
+
 /// Maxima start at the lowest number, not at minus infinity: a row that only meets minus infinities then has
 /// differences that are minus infinite rather than undefined, and its sum stays zero without a test.
 template <real T>
@@ -37,41 +94,15 @@ struct softmax_rows {
     std::fill_n(sum, padded_queries, T(0));
   }
 
-  /// Takes a tile in: `scale` times its scores [key][query] become weights relative to the new maxima, which `weigh` puts
-  /// where they belong: lanes [q, q + lanes) of keys by a function of the key, zero where nobody looks. It returns their
-  /// sum. True if what was summed before has to be scaled by `factor`.
-  template <class Weigh>
-  bool absorb(const T* scores, index_t stride, index_t padded_queries, const tile_edges& edges, T scale,
-              Weigh weigh) const noexcept {
+  /// Takes a tile in: `scale` times its scores become weights relative to the new maxima, which `weigh` puts where they
+  /// belong: lanes [q, q + lanes) of keys by a function of the key, zero where nobody looks. It returns their sum. True if
+  /// what was summed before has to be scaled by `factor`.
+  template <class Scores, class Weigh>
+  bool absorb(Scores scores, index_t padded_queries, const tile_edges& edges, T scale, Weigh weigh) const noexcept {
     bool scaled = false;
     for (index_t q = 0; q < padded_queries; q += lanes)
-      scaled |= absorb_lanes(scores + q, stride, q, edges.keys_of(q, q + lanes), scale, weigh);
+      scaled |= absorb_lanes(scores.from(q), q, edges.keys_of(q, q + lanes), scale, weigh);
     return scaled;
-  }
-
-  /// Weights take the place of the scores.
-  bool absorb(T* scores, index_t stride, index_t padded_queries, const tile_edges& edges) const noexcept {
-    // By value, or the compiler reads strides again after each store.
-    const auto in_place = [ scores, stride, num_keys = edges.num_keys ](index_t q, tile_edges::range keys, auto weight)
-        __attribute__((always_inline)) {
-      T* const column = scores + q;
-      for (index_t k = 0; k < keys.first; ++k) kernels::store(column + k * stride, vector{});
-      for (index_t k = keys.end; k < num_keys; ++k) kernels::store(column + k * stride, vector{});
-      vector added[2] = {};
-      const auto put = [=](index_t k) __attribute__((always_inline)) {
-        const vector w = weight(k);
-        kernels::store(column + k * stride, w);
-        return w;
-      };
-      index_t k = keys.first;
-      for (; k + 2 <= keys.end; k += 2) {
-        added[0] += put(k);
-        added[1] += put(k + 1);
-      }
-      if (k < keys.end) added[0] += put(k);
-      return added[0] + added[1];
-    };
-    return absorb(scores, stride, padded_queries, edges, T(1), in_place);
   }
 
   /// A score that joins the softmax of query q and has no value. What was summed before has to be scaled by what is
@@ -91,28 +122,24 @@ struct softmax_rows {
 
  private:
   // A NaN never wins the comparison; it reaches the sum, and so its row, as exp(NaN).
-  static vector largest_of(const T* scores, index_t stride, tile_edges::range keys) noexcept {
+  template <class Scores>
+  static vector largest_of(Scores scores, tile_edges::range keys) noexcept {
     const vector least = vector{} + std::numeric_limits<T>::lowest();
     vector top[4] = {least, least, least, least};
     index_t k = keys.first;
     for (; k + 4 <= keys.end; k += 4) {
 #pragma GCC unroll 4
-      for (index_t i = 0; i < 4; ++i)
-        top[i] = kernels::larger(kernels::load<vector>(scores + (k + i) * stride), top[i]);
+      for (index_t i = 0; i < 4; ++i) top[i] = kernels::larger(scores.first(k + i), top[i]);
     }
-    for (; k < keys.end; ++k) top[0] = kernels::larger(kernels::load<vector>(scores + k * stride), top[0]);
+    for (; k < keys.end; ++k) top[0] = kernels::larger(scores.first(k), top[0]);
     return kernels::larger(kernels::larger(top[0], top[1]), kernels::larger(top[2], top[3]));
   }
 
-  template <class Weigh>
-  bool absorb_lanes(const T* scores, index_t stride, index_t q, tile_edges::range keys, T scale,
-                    Weigh weigh) const noexcept {
+  template <class Scores, class Weigh>
+  bool absorb_lanes(Scores scores, index_t q, tile_edges::range keys, T scale, Weigh weigh) const noexcept {
     const vector before = kernels::load<vector>(largest + q);
-    const vector in_tile = largest_of(scores, stride, keys) * scale;
+    const vector in_tile = largest_of(scores, keys) * scale;
     const vector top = in_tile > before + patience ? in_tile : before;
-    const auto score = [ scores, stride ](index_t k) __attribute__((always_inline)) {
-      return kernels::load<vector>(scores + k * stride);
-    };
     vector added;
     if constexpr (std::same_as<T, float>) {
       // log2(e) is multiplied in where the maximum is subtracted, except near the ends of the range, where the product
@@ -120,19 +147,20 @@ struct softmax_rows {
       const T units = scale * std::numbers::log2e_v<T>;
       const vector shift = top * std::numbers::log2e_v<T>;
       const auto ordinary = top > vector{} - 1e30F;
-      added =
-          kernels::all_of(ordinary)
-              ? weigh(
-                    q, keys,
-                    [=](index_t k) __attribute__((always_inline)) { return power_of_two(score(k) * units - shift); })
-              : weigh(
-                    q, keys, [=](index_t k) __attribute__((always_inline)) {
-                      return power_of_two(ordinary ? score(k) * units - shift
-                                                   : (score(k) * scale - top) * std::numbers::log2e_v<T>);
-                    });
+      added = kernels::all_of(ordinary)
+                  ? weigh(
+                        q, keys,
+                        [=](index_t k)
+                            __attribute__((always_inline)) { return power_of_two(scores.again(k) * units - shift); })
+                  : weigh(
+                        q, keys, [=](index_t k) __attribute__((always_inline)) {
+                          return power_of_two(ordinary ? scores.again(k) * units - shift
+                                                       : (scores.again(k) * scale - top) * std::numbers::log2e_v<T>);
+                        });
     } else {
       added = weigh(
-          q, keys, [=](index_t k) __attribute__((always_inline)) { return exponential(score(k) * scale - top); });
+          q,
+          keys, [=](index_t k) __attribute__((always_inline)) { return exponential(scores.again(k) * scale - top); });
     }
     const vector rescaled = exponential(before - top);
     kernels::store(largest + q, top);

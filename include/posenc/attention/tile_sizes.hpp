@@ -19,10 +19,10 @@ namespace posenc::inline POSENC_ISA::detail {
 inline constexpr index_t max_block = 64;
 
 /// Queries that meet a tile of keys one block after the other, at most: what it takes to bring a tile together is then an
-/// eighth. As many as stay in L2.
+/// eighth. As many as stay in L2, which is smaller where vectors are.
 inline constexpr index_t queries_at_once = 512;
 inline constexpr index_t max_blocks_at_once = queries_at_once / std::min(max_block, bf16_unit::max_queries);
-inline constexpr index_t bytes_at_once = 768 << 10;
+inline constexpr index_t bytes_at_once = kernels::vector_bytes >= 64 ? 768 << 10 : 192 << 10;
 
 /// Tiles of keys that a block of queries meets before it takes up their values, at most.
 inline constexpr index_t max_tiles_at_once = bf16_unit::max_tiles_at_once;
@@ -65,6 +65,9 @@ template <real T, class E>
 class tile_sizes {
  public:
   static constexpr index_t lanes = kernels::lanes<T>;
+  /// Of a line of the cache. What a worker has begins on one, and so do rows, or vectors of neighbours share them.
+  static constexpr index_t line_bytes = 64;
+  static constexpr index_t lanes_a_line = line_bytes / static_cast<index_t>(sizeof(T));
 
   index_t num_queries = 0;  // of the call
   index_t num_keys = 0;
@@ -82,11 +85,11 @@ class tile_sizes {
   static constexpr index_t padded_queries(index_t count) noexcept {
     return padded((count + turned_rows - 1) / turned_rows * turned_rows);
   }
-  /// Of rows in a copy: padded with zeros to whole vectors. A vector more where they would all begin in the same few
+  /// Of rows in a copy: padded with zeros to whole vectors. A line more where they would all begin in the same few
   /// sets of the cache.
   static constexpr index_t row_stride(index_t columns) noexcept {
     const index_t stride = padded(columns);
-    return stride % (256 / static_cast<index_t>(sizeof(T))) == 0 ? stride + lanes : stride;
+    return stride % (256 / static_cast<index_t>(sizeof(T))) == 0 ? stride + lanes_a_line : stride;
   }
   /// Of a row of keys or of a query's column, in the compute type or in pairs.
   index_t row_size() const noexcept {
@@ -109,9 +112,9 @@ class tile_sizes {
   tile_memory<T> cut(T* memory, const block_sizes& block) const noexcept {
     return cut(block, [&](index_t values) { return std::exchange(memory, memory + values); });
   }
-  /// Values that a worker needs for blocks of these sizes, and to begin on a vector's boundary.
+  /// Values that a worker needs for blocks of these sizes, and to begin on a line's boundary.
   index_t values_with(const block_sizes& block) const noexcept {
-    index_t count = lanes;
+    index_t count = lanes_a_line;
     cut(block, [&](index_t values) {
       count += values;
       return static_cast<T*>(nullptr);
@@ -189,7 +192,7 @@ class tile_sizes {
 
   template <class Take>
   tile_memory<T> cut(const block_sizes& block, Take take_values) const noexcept {
-    const auto take = [&](index_t count) { return take_values(padded(count)); };
+    const auto take = [&](index_t count) { return take_values(padded_to(lanes_a_line, count)); };
     const index_t columns = padded_queries(block.num_queries), query_stride = row_stride(columns);
     const index_t num_rows = padded_keys(block.num_keys);
     tile_memory<T> m;

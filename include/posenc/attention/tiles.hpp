@@ -91,7 +91,7 @@ class attend_call {
     }
     const auto task = [&](index_t i, index_t worker) {
       if (options_.run.workspace.empty()) {
-        alignas(kernels::vector_bytes) T stack_block[stack_values<T>];
+        alignas(sizes_t::line_bytes) T stack_block[stack_values<T>];
         const memory m = sizes_.cut(stack_block, block_);
         if (scores_.tabulates) scores_.forget_table(m);
         run_task(o, i, m);
@@ -107,10 +107,10 @@ class attend_call {
   using block = attend_block<T, E>;
   using key_tile = detail::key_tile<T>;
 
-  /// A worker's memory from the first vector's boundary on.
+  /// A worker's memory from the first line's boundary on.
   T* memory_of(index_t worker) const noexcept {
     T* begin = options_.run.workspace.data() + worker * sizes_t::values_a_worker(options_.run);
-    constexpr auto bytes = static_cast<std::uintptr_t>(kernels::vector_bytes);
+    constexpr auto bytes = static_cast<std::uintptr_t>(sizes_t::line_bytes);
     const auto past = reinterpret_cast<std::uintptr_t>(begin) % bytes;
     return past == 0 ? begin : begin + (bytes - past) / sizeof(T);
   }
@@ -368,8 +368,7 @@ class attend_call {
   void attend_tile(const block& b, const key_tile& tile, const memory& m) const noexcept {
     const tile_edges edges = b.visible.edges(tile.first, tile.count);
     multiply_keys(tile.keys, q_.head_dim, b.memory_of.queries, m.scores, query_stride_, b.padded_queries(), edges);
-    scores_.bias(b, tile, m, edges);
-    if (softmax_of(b).absorb(m.scores, query_stride_, b.padded_queries(), edges))
+    if (scores_.absorb(b, tile, m, edges, T(1), softmax_of(b), weights_in(m.scores, query_stride_, edges.num_keys)))
       output_of(b).scale(b.memory_of.factor);
     add_values(m.scores, query_stride_, tile.values, sizes_t::padded(values_.head_dim), b.memory_of.output,
                value_stride_, edges);
@@ -411,8 +410,8 @@ class attend_call {
     add_values_before(num_tiles);
   }
 
-  /// Queries in T are scaled before they are multiplied. Pairs are exact, and their scores are scaled: by the softmax,
-  /// where nothing else wants to see them. True if the output has to be scaled.
+  /// Queries in T are scaled before they are multiplied. Pairs are exact, and their scores are scaled. True if the output
+  /// has to be, too.
   template <bool Careful, class Weights>
   bool absorb_pairs(const block& b, const key_tile& tile, const Weights& weights, const memory& m,
                     const tile_edges& edges) const noexcept {
@@ -420,12 +419,9 @@ class attend_call {
     unit::template multiply_keys<parts_of_keys, parts_of_queries>(
         tile.key_pairs, sizes_.row_size(), pair_rows{as_pairs(b.memory_of.queries), stride, sizes_.row_size() * stride},
         m.scores, queries, edges);
-    const bool later = !score_encoding<E, T> && options_.softcap <= 0 && scale_ > 0;
-    if (!later) scores_.multiply(b, m.scores, edges, scale_);
-    scores_.bias(b, tile, m, edges);
-    return softmax_of(b).absorb(
-        m.scores, stride, queries, edges,
-        later ? scale_ : T(1), [&](index_t q, tile_edges::range seen, auto weight) __attribute__((always_inline)) {
+    return scores_.absorb(
+        b, tile, m, edges, scale_,
+        softmax_of(b), [&](index_t q, tile_edges::range seen, auto weight) __attribute__((always_inline)) {
           if constexpr (!Careful) {
             return weights(q, seen, weight);
           } else {

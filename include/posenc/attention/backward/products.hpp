@@ -49,10 +49,10 @@ struct products_of {
           T* to = scores + k * stride + q;
           if (q == 0) prefetch_rows<M, 0>(keys + (k + block_keys) * row(columns), row(columns), columns);
           multiply_block<M, N>(
-              keys + k * row(columns), row(columns), one, transposed + q, stride, columns,
-              [](int, int) __attribute__((always_inline)) { return vector{}; },
-              [&](int m, int n, vector sum)
-                  __attribute__((always_inline)) { kernels::store(to + m * stride + n * lanes, sum); });
+              keys + k * row(columns), row(columns), one, transposed + q, stride,
+              columns, [&](int m, int n, vector sum) __attribute__((always_inline)) {
+                kernels::store(to + m * stride + n * lanes, sum);
+              });
         });
   }
 
@@ -65,9 +65,8 @@ struct products_of {
           T* to = gradients + k * stride + q;
           if (q == 0) prefetch_rows<M, 0>(values + (k + block_keys) * row(columns), row(columns), columns);
           multiply_block<M, N>(
-              values + k * row(columns), row(columns), one, transposed + q, stride, columns,
-              [](int, int) __attribute__((always_inline)) { return vector{}; },
-              [&](int m, int n, vector sum) __attribute__((always_inline)) {
+              values + k * row(columns), row(columns), one, transposed + q, stride,
+              columns, [&](int m, int n, vector sum) __attribute__((always_inline)) {
                 const vector less = sum - kernels::load<vector>(delta + q + n * lanes);
                 kernels::store(to + m * stride + n * lanes, kernels::load<vector>(of + m * stride + n * lanes) * less);
               });
@@ -85,12 +84,11 @@ struct products_of {
                 if (edges.whole) prefetch_rows<M, 1>(to + block_keys * row(columns), row(columns), N * lanes);
                 multiply_block<M, N>(
                     tile + k * stride + queries.first, stride, one, rows + queries.first * row(columns) + c,
-                    row(columns), queries.end - queries.first,
-                    [&](int m, int n) __attribute__((always_inline)) {
-                      return kernels::load<vector>(to + m * row(columns) + n * lanes);
-                    },
-                    [&](int m, int n, vector sum)
-                        __attribute__((always_inline)) { kernels::store(to + m * row(columns) + n * lanes, sum); });
+                    row(columns),
+                    queries.end - queries.first, [&](int m, int n, vector sum) __attribute__((always_inline)) {
+                      T* at = to + m * row(columns) + n * lanes;
+                      kernels::store(at, kernels::load<vector>(at) + sum);
+                    });
               });
         });
   }
@@ -105,12 +103,10 @@ struct products_of {
                 T* to = sums + q * row(columns) + c;
                 multiply_block<M, N>(
                     tile + keys.first * stride + q, one, stride, rows + keys.first * row(columns) + c, row(columns),
-                    keys.end - keys.first,
-                    [&](int m, int n) __attribute__((always_inline)) {
-                      return kernels::load<vector>(to + m * row(columns) + n * lanes);
-                    },
-                    [&](int m, int n, vector sum)
-                        __attribute__((always_inline)) { kernels::store(to + m * row(columns) + n * lanes, sum); });
+                    keys.end - keys.first, [&](int m, int n, vector sum) __attribute__((always_inline)) {
+                      T* at = to + m * row(columns) + n * lanes;
+                      kernels::store(at, kernels::load<vector>(at) + sum);
+                    });
               });
         });
   }

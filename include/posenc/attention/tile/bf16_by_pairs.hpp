@@ -23,6 +23,7 @@ namespace posenc::inline POSENC_ISA::detail {
 template <>
 struct block_arithmetic<bf16_pair> {
   using vector = kernels::vector<std::int32_t>;
+  using sums = kernels::vector<float>;
 
   // Read as bytes, because rows of bf16 are read as pairs where they lie.
   [[gnu::always_inline]] static vector broadcast(const bf16_pair* a) noexcept {
@@ -30,9 +31,8 @@ struct block_arithmetic<bf16_pair> {
     std::memcpy(&bits, a, sizeof bits);
     return bits - vector{};
   }
-  [[gnu::always_inline]] static kernels::vector<float> multiply_add(kernels::vector<float> sum, vector factor,
-                                                                    vector row) noexcept {
-    return (kernels::vector<float>)_mm512_dpbf16_ps((__m512)sum, (__m512bh)factor, (__m512bh)row);
+  [[gnu::always_inline]] static sums multiply_add(sums sum, vector factor, vector row) noexcept {
+    return (sums)_mm512_dpbf16_ps((__m512)sum, (__m512bh)factor, (__m512bh)row);
   }
 };
 

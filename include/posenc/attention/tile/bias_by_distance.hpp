@@ -43,9 +43,10 @@ void tabulate_bias(const E& encoding, index_t head, const consecutive_distances&
                       table + seen.first);
 }
 
-/// scores[k][q] += bias[q - k], of the queries that see key k and some beside them.
+/// scores[k][q] = scale * scores[k][q] + bias[q - k], of the queries that see key k and some beside them.
 template <class T>
-void add_bias_rows(T* scores, index_t stride, index_t padded_queries, const T* bias, const tile_edges& edges) noexcept {
+void add_bias_rows(T* scores, index_t stride, index_t padded_queries, T scale, const T* bias,
+                   const tile_edges& edges) noexcept {
   using vector = kernels::vector<T>;
   constexpr index_t lanes = kernels::lanes<T>;
   for (index_t k = 0; k < edges.num_keys; ++k) {
@@ -53,7 +54,7 @@ void add_bias_rows(T* scores, index_t stride, index_t padded_queries, const T* b
     const index_t first = edges.whole ? 0 : edges.first_query[k] / lanes * lanes;
     const index_t end = edges.whole ? padded_queries : edges.end_query[k];
     for (index_t q = first; q < end; q += lanes)
-      kernels::store(row + q, kernels::load<vector>(row + q) + kernels::load<vector>(bias + q - k));
+      kernels::store(row + q, kernels::load<vector>(row + q) * scale + kernels::load<vector>(bias + q - k));
   }
 }
 

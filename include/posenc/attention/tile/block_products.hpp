@@ -33,10 +33,10 @@ template <int N, class P, class T>
       seen.first, seen.end, [&]<int M>(index_t k) __attribute__((always_inline)) {
         T* to = scores + k * stride + first;
         multiply_block<M, N>(
-            keys.data + k * keys.stride, keys.stride, index_t{1}, queries + first, stride, depth,
-            [](int, int) __attribute__((always_inline)) { return vector{}; },
-            [&](int m, int n, vector sum)
-                __attribute__((always_inline)) { kernels::store(to + m * stride + n * lanes, sum); });
+            keys.data + k * keys.stride, keys.stride, index_t{1}, queries + first, stride,
+            depth, [&](int m, int n, vector sum) __attribute__((always_inline)) {
+              kernels::store(to + m * stride + n * lanes, sum);
+            });
       });
 }
 
@@ -75,12 +75,11 @@ template <class P, class T>
               T* to = output + q * output_stride + c;
               multiply_block<M, N>(
                   weights + first * stride + q, std::integral_constant<index_t, 1>{}, stride,
-                  values.data + first * values.stride + c, values.stride, end - first,
-                  [&](int m, int n) __attribute__((always_inline)) {
-                    return kernels::load<vector>(to + m * output_stride + n * lanes);
-                  },
-                  [&](int m, int n, vector sum)
-                      __attribute__((always_inline)) { kernels::store(to + m * output_stride + n * lanes, sum); });
+                  values.data + first * values.stride + c, values.stride,
+                  end - first, [&](int m, int n, vector sum) __attribute__((always_inline)) {
+                    T* at = to + m * output_stride + n * lanes;
+                    kernels::store(at, kernels::load<vector>(at) + sum);
+                  });
             });
       });
 }

@@ -21,6 +21,7 @@ constexpr int block_rows(int vectors) { return vectors == 2 ? 6 : 8; }
 template <class T>
 struct block_arithmetic {
   using vector = kernels::vector<T>;
+  using sums = vector;
 
   [[gnu::always_inline]] static vector broadcast(const T* a) noexcept {
     return *a - vector{};  // minus zero costs nothing; plus zero must turn -0 into +0
@@ -30,21 +31,16 @@ struct block_arithmetic {
   }
 };
 
-/// sum[m][n] = start(m, n) + sum over k < depth of a[m * a_row + k * a_step] * b[k * b_step + n * lanes]; then
-/// finish(m, n, sum[m][n]). Strides that are constants become displacements.
-template <int M, int N, class T, class RowStride, class Step, class Stride, class Start, class Finish>
+/// Calls finish(m, n, sum over k < depth of a[m * a_row + k * a_step] * b[k * b_step + n * lanes]). Strides that are
+/// constants become displacements. What a sum is added to is read at its end: at its start, all would wait for it.
+template <int M, int N, class T, class RowStride, class Step, class Stride, class Finish>
 [[gnu::always_inline]] inline void multiply_block(const T* __restrict a, RowStride a_row, Step a_step,
-                                                  const T* __restrict b, Stride b_step, index_t depth, Start start,
+                                                  const T* __restrict b, Stride b_step, index_t depth,
                                                   Finish finish) noexcept {
   using arithmetic = block_arithmetic<T>;
   using vector = typename arithmetic::vector;
   constexpr index_t lanes = kernels::lanes<T>;
-  decltype(start(0, 0)) sum[M][N];
-#pragma GCC unroll 16
-  for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) sum[m][n] = start(m, n);
-  }
+  typename arithmetic::sums sum[M][N] = {};
 #pragma GCC unroll 2
   for (index_t k = 0; k < depth; ++k) {
     vector row[N];
