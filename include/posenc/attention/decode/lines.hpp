@@ -117,6 +117,30 @@ struct lines_ahead {
   }
 };
 
+/// The same lines one by one, in the order of memory.
+class lines_in_order {
+ public:
+  lines_in_order(const lines_ahead& lines, index_t bytes_a_row) noexcept
+      : at_(lines.first),
+        num_lines_((bytes_a_row + line_bytes - 1) / line_bytes),
+        gap_(lines.row - num_lines_ * line_bytes),
+        left_(num_lines_) {}
+
+  [[gnu::always_inline]] void fetch() noexcept {
+    __builtin_prefetch(at_, 0, 2);
+    at_ += line_bytes;
+    if (--left_ > 0) return;
+    left_ = num_lines_;
+    at_ += gap_;
+  }
+
+ private:
+  const char* at_;
+  index_t num_lines_;  // of a row
+  index_t gap_;        // between rows, in bytes
+  index_t left_;       // of this row
+};
+
 /// Keys that are read together lie so many apart where memory and not arithmetic is the limit: hardware prefetchers
 /// follow a few streams, each in pages of its own, but none that hops between neighbouring rows. (Values are added up in
 /// their order, or the bits would depend on how many are read together.)

@@ -44,6 +44,10 @@ float > struct values_by<std::int8_t, O> { using type = pair_values<int8_product
 /// Queries of a call that decoding handles at most, and rows (query heads times queries) that share a pass over keys.
 inline constexpr index_t max_decode_queries = 12;
 inline constexpr index_t max_decode_rows = 32;
+/// Bytes of keys in a block. Where a token's heads lie side by side, all heads meet as many keys before any goes on, and
+/// these and the next ones stay in L2 beside their values; which is smaller where vectors are.
+inline constexpr index_t bytes_of_keys = index_t{32} * 1024;
+inline constexpr index_t bytes_of_all_heads = index_t{kernels::vector_bytes >= 64 ? 128 : 64} * 1024;
 /// Keys in a block at most: 256 products of 15 bits and int8 fit 32 bits.
 inline constexpr index_t max_decode_keys = 256;
 /// Columns that kernels may write or read beyond the last key.
@@ -109,7 +113,9 @@ class decode_plan {
     units_a_kv_head = std::max<index_t>(group / heads_a_unit, 1);
     rows = heads_a_unit * num_queries;
     token_major = is_token_major(keys) && is_token_major(values);
-    block_keys = keys_in(line_bytes * (token_major ? 256 : 512));
+    block_keys =
+        keys_in(token_major ? std::min(bytes_of_keys, bytes_of_all_heads / std::max<index_t>(keys.num_heads, 1))
+                            : bytes_of_keys);
     reads_content_ = hooks::reads_content(encoding);
     scratch_ = hooks::scratch_size(encoding, num_queries);
     units_a_task = num_units;
@@ -185,7 +191,7 @@ class decode_plan {
   index_t keys_in(index_t bytes) const noexcept {
     const index_t row = std::max<index_t>(
         1, std::max(head_dim * static_cast<index_t>(sizeof(S)), value_dim * static_cast<index_t>(sizeof(R))));
-    return std::clamp<index_t>(bytes / row / spare_columns * spare_columns, 32, max_decode_keys);
+    return std::clamp(bytes / row / spare_columns * spare_columns, spare_columns, max_decode_keys);
   }
 
   // By the shapes alone, so that a result does not depend on who runs it. An encoding that keeps something from block

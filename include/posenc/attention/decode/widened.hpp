@@ -9,14 +9,15 @@ namespace posenc::inline POSENC_ISA::detail {
 /// Query rows that share the reading of a key: four, or the two or one left over.
 inline constexpr int max_shared_rows = 4;
 
-// Keys at a time: with the rows, as many accumulators as hide the latency of a multiply-add and fit the registers.
 #if defined(__AVX512F__) || defined(__ARM_NEON)
-template <int Rows>
-inline constexpr int keys_at_once = 4;
+inline constexpr bool has_many_registers = true;
 #else
-template <int Rows>
-inline constexpr int keys_at_once = Rows == 4 ? 2 : 4;
+inline constexpr bool has_many_registers = false;
 #endif
+
+/// Keys at a time: with the rows, as many accumulators as hide the latency of a multiply-add and fit the registers.
+template <int Rows>
+inline constexpr int keys_at_once = Rows == 4 && !has_many_registers ? 2 : 4;
 
 /// Query rows are packed line by line, within a line vector by vector, within a vector row by row.
 template <class S, real T>
@@ -130,6 +131,25 @@ struct widened_values {
   [[gnu::noinline]] static void add(const cache_rows<S>& values, index_t dim, const S* zeros,
                                     const T* __restrict weights, index_t stride, index_t, T* __restrict output, T*,
                                     const lines_ahead& next) noexcept {
+    if constexpr (sums_fit<Rows>)
+      add_by_lines<Rows>(values, dim, weights, stride, output, next);
+    else
+      add_by_rows<Rows>(values, dim, zeros, weights, stride, output, next);
+  }
+
+  template <int Rows>
+  static void end(index_t, index_t, T*, T*) noexcept {}
+
+ private:
+  /// Whether the sums of a line can stay in registers where the weights of enough values cannot: then reading and writing
+  /// sums would be the limit.
+  template <int Rows>
+  static constexpr bool sums_fit = !has_many_registers && Rows * elements::num_vectors <= 8;
+
+  /// A few values at a time, whose weights stay in registers.
+  template <int Rows>
+  static void add_by_rows(const cache_rows<S>& values, index_t dim, const S* zeros, const T* __restrict weights,
+                          index_t stride, T* __restrict output, const lines_ahead& next) noexcept {
     constexpr int num_values = keys_at_once<Rows>;
     for (index_t j = 0; j < values.count; j += num_values) {
       vector weight[Rows][num_values];
@@ -166,8 +186,49 @@ struct widened_values {
     }
   }
 
+  /// A line of all values at a time, the sums of which stay in registers.
   template <int Rows>
-  static void end(index_t, index_t, T*, T*) noexcept {}
+  static void add_by_lines(const cache_rows<S>& values, index_t dim, const T* __restrict weights, index_t stride,
+                           T* __restrict output, const lines_ahead& next) noexcept {
+    const index_t num_lines = dim / elements::num_elements, left = dim % elements::num_elements;
+    lines_in_order ahead(next, dim * static_cast<index_t>(sizeof(S)));
+    for (index_t i = 0; i < num_lines; ++i) {
+      const S* const first = values.first + i * elements::num_elements;
+      const auto line = [&](index_t j) __attribute__((always_inline)) { return first + j * values.stride; };
+      add_line<Rows>(line, values.count, weights, stride, output + i * elements::num_elements * Rows, ahead);
+    }
+    if (left == 0) return;
+    S copy[elements::num_elements] = {};
+    const auto line = [&](index_t j) {
+      std::memcpy(static_cast<void*>(copy), values[j] + num_lines * elements::num_elements,
+                  static_cast<std::size_t>(left) * sizeof(S));
+      return copy;
+    };
+    add_line<Rows>(line, values.count, weights, stride, output + num_lines * elements::num_elements * Rows, ahead);
+  }
+
+  template <int Rows, class Line>
+  [[gnu::always_inline]] static void add_line(Line line_of_value, index_t count, const T* __restrict weights,
+                                              index_t stride, T* __restrict output, lines_in_order& ahead) noexcept {
+    constexpr index_t num_vectors = elements::num_vectors;
+    vector sums[num_vectors][Rows];
+    std::memcpy(sums, output, sizeof sums);
+    for (index_t j = 0; j < count; ++j) {
+      ahead.fetch();
+      const S* const value = line_of_value(j);
+      vector x[num_vectors];
+      for_constants<num_vectors>([&](auto p) __attribute__((always_inline)) {
+        x[p] = elements::template load<p>(value);
+        kernels::pin(x[p]);
+      });
+#pragma GCC unroll 4
+      for (int g = 0; g < Rows; ++g) {
+        const vector weight = weights[g * stride + j] - vector{};
+        for_constants<num_vectors>([&](auto p) __attribute__((always_inline)) { sums[p][g] += x[p] * weight; });
+      }
+    }
+    std::memcpy(output, sums, sizeof sums);
+  }
 };
 
 }  // namespace posenc::inline POSENC_ISA::detail
