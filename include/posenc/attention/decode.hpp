@@ -221,7 +221,8 @@ class decode_call {
 
   void score_block(const block& b, const decode_memory<T>& m) const noexcept {
     const T* packed = m.queries + b.place * plan_.packed_queries();
-    for_each_piece_ahead(keys_, b, [&](const auto& rows, index_t offset, const lines_ahead& next) {
+    const auto values_of_block = [&](index_t offset, index_t count) { return lines_of(values_, b, offset, count); };
+    for_each_piece(keys_, b, values_of_block, [&](const auto& rows, index_t offset, const lines_to_fetch& next) {
       plan_t::for_row_groups(plan_.rows_padded(), [&](auto group, index_t row) {
         key_kernel::template score<group>(rows, plan_.head_dim, reinterpret_cast<const S*>(m.zeros),
                                           packed + plan_.packed_queries_before(row),
@@ -275,7 +276,8 @@ class decode_call {
     T* weights = m.scores + first_row * plan_.score_stride();
     value_kernel::template begin<Rows>(weights, plan_.score_stride(), b.count,
                                        has_scales<V>() ? m.value_scales : nullptr, plan_.value_dim, m.extra);
-    for_each_piece_ahead(values_, b, [&](const auto& rows, index_t offset, const lines_ahead& next) {
+    const auto next_keys = [&](index_t offset, index_t count) { return lines_after(keys_, b, offset, count); };
+    for_each_piece(values_, b, next_keys, [&](const auto& rows, index_t offset, const lines_to_fetch& next) {
       value_kernel::template add<Rows>(rows, plan_.value_dim, reinterpret_cast<const R*>(m.zeros), weights + offset,
                                        plan_.score_stride(), offset, output, m.extra,
                                        first_row == 0 ? next : nothing_ahead(rows));
@@ -348,15 +350,14 @@ class decode_call {
     }
   }
 
-  /// Calls f(rows, offset in the block, what to fetch meanwhile).
-  template <class Source, class F>
-  void for_each_piece_ahead(const Source& source, const block& b, F f) const noexcept {
-    const index_t head = b.kv_head;
+  /// Calls f(rows, offset in the block, what to fetch meanwhile), again(offset, count) being a part of that.
+  template <class Source, class Again, class F>
+  void for_each_piece(const Source& source, const block& b, Again again, F f) const noexcept {
     for (index_t offset = 0; offset < b.count;) {
       const auto piece = source.block(b.first + offset, b.count - offset);
       const index_t count = std::min(piece.num_tokens, b.count - offset);
-      const cache_rows<key_element_t<Source>> rows{piece.row(0, head), stride_of(piece), count};
-      f(rows, offset, ahead_of(source, b, offset, count));
+      const cache_rows<key_element_t<Source>> rows{piece.row(0, b.kv_head), stride_of(piece), count};
+      f(rows, offset, lines_to_fetch{lines_after(source, b, offset, count), again(offset, count)});
       offset += count;
     }
   }
@@ -367,16 +368,26 @@ class decode_call {
   }
 
   template <class Element>
-  static lines_ahead nothing_ahead(const cache_rows<Element>& rows) noexcept {
-    return {reinterpret_cast<const char*>(rows.first), 0, false};
+  static lines_to_fetch nothing_ahead(const cache_rows<Element>& rows) noexcept {
+    const lines_ahead of_the_first_row{reinterpret_cast<const char*>(rows.first), 0, false};
+    return {of_the_first_row, of_the_first_row};
+  }
+
+  template <class Piece>
+  static lines_ahead lines_of_piece(const Piece& piece, index_t head, index_t dim) noexcept {
+    const index_t stride = stride_of(piece);
+    return {reinterpret_cast<const char*>(piece.row(0, head)), stride * static_cast<index_t>(sizeof(*piece.row(0, 0))),
+            stride == dim};
+  }
+  template <class Source>
+  lines_ahead lines_of(const Source& source, const block& b, index_t offset, index_t count) const noexcept {
+    return lines_of_piece(source.block(b.first + offset, count), b.kv_head, source.head_dim);
   }
 
   /// The block that is read after this one has keys before it, or belongs to the next unit. Where a token's heads lie
   /// side by side, each unit fetches its share of all of them, so that memory is walked in order.
   template <class Source>
-  lines_ahead ahead_of(const Source& source, const block& b, index_t offset, index_t count) const noexcept {
-    using element_type = key_element_t<Source>;
-    constexpr auto size = static_cast<index_t>(sizeof(element_type));
+  lines_ahead lines_after(const Source& source, const block& b, index_t offset, index_t count) const noexcept {
     index_t first = b.first - plan_.block_keys + offset;
     index_t head = b.kv_head;
     if (b.first <= plan_.range.first) {
@@ -389,11 +400,12 @@ class decode_call {
     }
     first = std::clamp<index_t>(first, plan_.range.first, plan_.range.end - 1);
     const auto piece = source.block(first, std::min(count, plan_.range.end - first));
-    const index_t stride = stride_of(piece);
-    const index_t dim = source.head_dim;
-    if (plan_.units_a_task > 1 && stride == source.num_heads * dim && plan_.num_units == source.num_heads)
-      return {reinterpret_cast<const char*>(piece.row(0, 0) + head * count * dim), dim * size, true};
-    return {reinterpret_cast<const char*>(piece.row(0, head)), stride * size, stride == dim};
+    const index_t stride = stride_of(piece), dim = source.head_dim;
+    if (plan_.units_a_task > 1 && stride == source.num_heads * dim && plan_.num_units == source.num_heads) {
+      const auto* share = piece.row(0, 0) + head * count * dim;
+      return {reinterpret_cast<const char*>(share), dim * static_cast<index_t>(sizeof *share), true};
+    }
+    return lines_of_piece(piece, head, dim);
   }
 
   // ---- Results ----

@@ -100,8 +100,7 @@ struct cache_rows {
   const S* operator[](index_t i) const noexcept { return first + i * stride; }
 };
 
-/// What to fetch into L2 while rows are read: as many lines, whose row 0 starts at `first`. Memory parallelism is the
-/// limit of decoding, and hardware prefetchers alone reach half of it.
+/// Lines of rows to fetch into L2: row 0 starts at `first`.
 struct lines_ahead {
   const char* first = nullptr;
   index_t row = 0;     // from one row to the next, in bytes
@@ -117,28 +116,55 @@ struct lines_ahead {
   }
 };
 
-/// The same lines one by one, in the order of memory.
+/// What to fetch while keys or values are read, as many lines. Memory parallelism is the limit of decoding, and hardware
+/// prefetchers alone reach half of it. But processors forget what they are asked to fetch while too much is under way, so
+/// every line is asked for twice: `once` is what will be read next in place of these, and `again` what is read before
+/// that, values if these are keys.
+struct lines_to_fetch {
+  lines_ahead once;
+  lines_ahead again;
+
+  template <int Rows>
+  [[gnu::always_inline]] void fetch(index_t j, index_t i) const noexcept {
+    once.fetch<Rows>(j, i);
+    again.fetch<Rows>(j, i);
+  }
+};
+
+/// The same one by one, in the order of memory.
 class lines_in_order {
  public:
-  lines_in_order(const lines_ahead& lines, index_t bytes_a_row) noexcept
-      : at_(lines.first),
-        num_lines_((bytes_a_row + line_bytes - 1) / line_bytes),
-        gap_(lines.row - num_lines_ * line_bytes),
-        left_(num_lines_) {}
+  lines_in_order(const lines_to_fetch& lines, index_t bytes_a_row) noexcept
+      : num_lines_((bytes_a_row + line_bytes - 1) / line_bytes),
+        left_(num_lines_),
+        once_(lines.once, num_lines_),
+        again_(lines.again, num_lines_) {}
 
   [[gnu::always_inline]] void fetch() noexcept {
-    __builtin_prefetch(at_, 0, 2);
-    at_ += line_bytes;
+    once_.fetch();
+    again_.fetch();
     if (--left_ > 0) return;
     left_ = num_lines_;
-    at_ += gap_;
+    once_.at += once_.gap;
+    again_.at += again_.gap;
   }
 
  private:
-  const char* at_;
+  struct cursor {
+    const char* at;
+    index_t gap;  // between rows
+
+    cursor(const lines_ahead& lines, index_t num_lines) noexcept
+        : at(lines.first), gap(lines.row - num_lines * line_bytes) {}
+    [[gnu::always_inline]] void fetch() noexcept {
+      __builtin_prefetch(at, 0, 2);
+      at += line_bytes;
+    }
+  };
+
   index_t num_lines_;  // of a row
-  index_t gap_;        // between rows, in bytes
   index_t left_;       // of this row
+  cursor once_, again_;
 };
 
 /// Keys that are read together lie so many apart where memory and not arithmetic is the limit: hardware prefetchers

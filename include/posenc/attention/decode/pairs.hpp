@@ -110,7 +110,7 @@ struct pair_keys {
   template <int Rows>
   [[gnu::noinline]] static void score(const cache_rows<S>& keys, index_t dim, const S* zeros,
                                       const float* __restrict packed, float* __restrict scores, index_t stride,
-                                      const lines_ahead& next) noexcept {
+                                      const lines_to_fetch& next) noexcept {
     constexpr int num_keys = 4;
     using sums = typename Products::sums;
     float factor[Rows * num_keys];
@@ -198,7 +198,7 @@ struct pair_values {
   template <int Rows>
   [[gnu::noinline]] static void add(const cache_rows<S>& values, index_t dim, const S* zeros, const float*,
                                     index_t stride, index_t offset, float* __restrict output, float* __restrict extra,
-                                    const lines_ahead& next) noexcept {
+                                    const lines_to_fetch& next) noexcept {
     constexpr int num_pairs = 4;
     constexpr int num_values = 2 * num_pairs;
     using sums = typename Products::sums;

@@ -44,7 +44,7 @@ struct widened_keys {
   template <int Rows>
   [[gnu::noinline]] static void score(const cache_rows<S>& keys, index_t dim, const S* zeros,
                                       const T* __restrict packed, T* __restrict scores, index_t stride,
-                                      const lines_ahead& next) noexcept {
+                                      const lines_to_fetch& next) noexcept {
     constexpr int num_keys = keys_at_once<Rows>;
     for (index_t done = 0; done < keys.count;) {
       const index_t apart = rows_apart_at_end<num_keys>(keys.count - done, rows_apart<S, T>);
@@ -130,7 +130,7 @@ struct widened_values {
   template <int Rows>
   [[gnu::noinline]] static void add(const cache_rows<S>& values, index_t dim, const S* zeros,
                                     const T* __restrict weights, index_t stride, index_t, T* __restrict output, T*,
-                                    const lines_ahead& next) noexcept {
+                                    const lines_to_fetch& next) noexcept {
     if constexpr (sums_fit<Rows>)
       add_by_lines<Rows>(values, dim, weights, stride, output, next);
     else
@@ -141,15 +141,15 @@ struct widened_values {
   static void end(index_t, index_t, T*, T*) noexcept {}
 
  private:
-  /// Whether the sums of a line can stay in registers where the weights of enough values cannot: then reading and writing
-  /// sums would be the limit.
+  /// Whether the sums of a line stay in registers that would not hold the weights of so many values that reading and writing
+  /// sums in between did not matter.
   template <int Rows>
   static constexpr bool sums_fit = !has_many_registers && Rows * elements::num_vectors <= 8;
 
   /// A few values at a time, whose weights stay in registers.
   template <int Rows>
   static void add_by_rows(const cache_rows<S>& values, index_t dim, const S* zeros, const T* __restrict weights,
-                          index_t stride, T* __restrict output, const lines_ahead& next) noexcept {
+                          index_t stride, T* __restrict output, const lines_to_fetch& next) noexcept {
     constexpr int num_values = keys_at_once<Rows>;
     for (index_t j = 0; j < values.count; j += num_values) {
       vector weight[Rows][num_values];
@@ -186,36 +186,46 @@ struct widened_values {
     }
   }
 
-  /// A line of all values at a time, the sums of which stay in registers.
+  /// A line of all values at a time.
   template <int Rows>
   static void add_by_lines(const cache_rows<S>& values, index_t dim, const T* __restrict weights, index_t stride,
-                           T* __restrict output, const lines_ahead& next) noexcept {
+                           T* __restrict output, const lines_to_fetch& next) noexcept {
     const index_t num_lines = dim / elements::num_elements, left = dim % elements::num_elements;
     lines_in_order ahead(next, dim * static_cast<index_t>(sizeof(S)));
     for (index_t i = 0; i < num_lines; ++i) {
-      const S* const first = values.first + i * elements::num_elements;
-      const auto line = [&](index_t j) __attribute__((always_inline)) { return first + j * values.stride; };
-      add_line<Rows>(line, values.count, weights, stride, output + i * elements::num_elements * Rows, ahead);
+      const cache_rows<S> line{values.first + i * elements::num_elements, values.stride, values.count};
+      add_line<Rows>(line, weights, stride, output + i * elements::num_elements * Rows, ahead);
     }
     if (left == 0) return;
-    S copy[elements::num_elements] = {};
-    const auto line = [&](index_t j) {
-      std::memcpy(static_cast<void*>(copy), values[j] + num_lines * elements::num_elements,
-                  static_cast<std::size_t>(left) * sizeof(S));
-      return copy;
-    };
-    add_line<Rows>(line, values.count, weights, stride, output + num_lines * elements::num_elements * Rows, ahead);
+    constexpr index_t at_once = 16;
+    S copies[at_once][elements::num_elements] = {};
+    for (index_t first = 0; first < values.count; first += at_once) {
+      const index_t count = std::min(values.count - first, at_once);
+      for (index_t j = 0; j < count; ++j) {
+        std::memcpy(static_cast<void*>(copies[j]), values[first + j] + num_lines * elements::num_elements,
+                    static_cast<std::size_t>(left) * sizeof(S));
+      }
+      add_line<Rows>(cache_rows<S>{copies[0], elements::num_elements, count}, weights + first, stride,
+                     output + num_lines * elements::num_elements * Rows, ahead);
+    }
   }
 
-  template <int Rows, class Line>
-  [[gnu::always_inline]] static void add_line(Line line_of_value, index_t count, const T* __restrict weights,
-                                              index_t stride, T* __restrict output, lines_in_order& ahead) noexcept {
+  template <int Rows>
+  [[gnu::always_inline]] static void add_line(const cache_rows<S>& line, const T* __restrict weights, index_t stride,
+                                              T* __restrict output, lines_in_order& ahead) noexcept {
     constexpr index_t num_vectors = elements::num_vectors;
     vector sums[num_vectors][Rows];
-    std::memcpy(sums, output, sizeof sums);
-    for (index_t j = 0; j < count; ++j) {
+    const auto each_sum = [&](auto f) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+      for (index_t p = 0; p < num_vectors; ++p) {
+#pragma GCC unroll 4
+        for (int g = 0; g < Rows; ++g) f(sums[p][g], output + (p * Rows + g) * elements::lanes);
+      }
+    };
+    each_sum([](vector & sum, const T* at) __attribute__((always_inline)) { sum = kernels::load<vector>(at); });
+    const S* value = line.first;
+    for (index_t j = 0; j < line.count; ++j, value += line.stride) {
       ahead.fetch();
-      const S* const value = line_of_value(j);
       vector x[num_vectors];
       for_constants<num_vectors>([&](auto p) __attribute__((always_inline)) {
         x[p] = elements::template load<p>(value);
@@ -224,10 +234,11 @@ struct widened_values {
 #pragma GCC unroll 4
       for (int g = 0; g < Rows; ++g) {
         const vector weight = weights[g * stride + j] - vector{};
-        for_constants<num_vectors>([&](auto p) __attribute__((always_inline)) { sums[p][g] += x[p] * weight; });
+#pragma GCC unroll 8
+        for (index_t p = 0; p < num_vectors; ++p) sums[p][g] += x[p] * weight;
       }
     }
-    std::memcpy(output, sums, sizeof sums);
+    each_sum([](const vector& sum, T* at) __attribute__((always_inline)) { kernels::store(at, sum); });
   }
 };
 
