@@ -14,45 +14,29 @@ namespace posenc::inline POSENC_ISA::detail {
 /// Rows that are turned at once.
 inline constexpr index_t turned_rows = 4;
 
-/// Four rows of a square in each quarter of 16 lanes, each half of 8, or four lanes: they become its columns.
-template <class V>
-[[gnu::always_inline]] inline void transpose_quads(V (&row)[4]) noexcept {
-  constexpr std::size_t n = sizeof(V) / sizeof(row[0][0]);
-  using kernels::detail::shuffled;
-  const auto zip_low = [](std::size_t i) { return i / 4 * 4 + i % 4 / 2 + i % 2 * n; };
-  const auto zip_high = [](std::size_t i) { return i / 4 * 4 + i % 4 / 2 + i % 2 * n + 2; };
-  const auto first_pairs = [](std::size_t i) { return i / 4 * 4 + i % 2 + i % 4 / 2 * n; };
-  const auto second_pairs = [](std::size_t i) { return i / 4 * 4 + i % 2 + i % 4 / 2 * n + 2; };
-  const V low_a = shuffled<n>(row[0], row[1], zip_low), low_b = shuffled<n>(row[2], row[3], zip_low);
-  const V high_a = shuffled<n>(row[0], row[1], zip_high), high_b = shuffled<n>(row[2], row[3], zip_high);
-  row[0] = shuffled<n>(low_a, low_b, first_pairs);
-  row[1] = shuffled<n>(low_a, low_b, second_pairs);
-  row[2] = shuffled<n>(high_a, high_b, first_pairs);
-  row[3] = shuffled<n>(high_a, high_b, second_pairs);
-}
-
-/// to[d][i] = scale * rows[i][d] of four rows, or of eight: four by four, because every instruction set has shuffles for it.
-template <int Rows, class T>
-void transpose_by_quads(const T* rows, index_t rows_stride, index_t head_dim, T scale, T* to,
-                        index_t to_stride) noexcept {
+/// to[d][i] = scale * rows[i][d] of four rows, four by four, because every instruction set has shuffles for it.
+template <class T>
+void transpose_four_rows(const T* rows, index_t rows_stride, index_t head_dim, T scale, T* to,
+                         index_t to_stride) noexcept {
   using quad = typename kernels::detail::vector_of<T, 4>::type;
-  const auto columns = [=](index_t row, index_t d) { return kernels::load<quad>(rows + row * rows_stride + d); };
   index_t d = 0;
   for (; d + 4 <= head_dim; d += 4) {
-    typename kernels::detail::vector_of<T, Rows>::type square[4];
-#pragma GCC unroll 4
+    quad row[4];
     for (index_t i = 0; i < 4; ++i) {
-      if constexpr (Rows == 4)
-        square[i] = columns(i, d) * scale;
-      else
-        square[i] = kernels::joined(columns(i, d), columns(i + 4, d)) * scale;
+      std::memcpy(&row[i], rows + i * rows_stride + d, sizeof row[i]);
+      row[i] *= scale;
     }
-    transpose_quads(square);
-#pragma GCC unroll 4
-    for (index_t i = 0; i < 4; ++i) kernels::store(to + (d + i) * to_stride, square[i]);
+    const quad low_a = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5);
+    const quad low_b = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
+    const quad high_a = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
+    const quad high_b = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+    const quad column[4] = {
+        __builtin_shufflevector(low_a, low_b, 0, 1, 4, 5), __builtin_shufflevector(low_a, low_b, 2, 3, 6, 7),
+        __builtin_shufflevector(high_a, high_b, 0, 1, 4, 5), __builtin_shufflevector(high_a, high_b, 2, 3, 6, 7)};
+    for (index_t j = 0; j < 4; ++j) std::memcpy(to + (d + j) * to_stride, &column[j], sizeof column[j]);
   }
   for (; d < head_dim; ++d) {
-    for (index_t i = 0; i < Rows; ++i) to[d * to_stride + i] = scale * rows[i * rows_stride + d];
+    for (index_t i = 0; i < 4; ++i) to[d * to_stride + i] = scale * rows[i * rows_stride + d];
   }
 }
 
@@ -88,13 +72,36 @@ inline void transpose_vectors(const float* rows, index_t rows_stride, index_t he
     for (int i = 0; i < n; ++i) kernels::store(to + (d + i) * to_stride, block[i]);
   }
   for (index_t i = 0; d < head_dim && i < n; i += turned_rows)
-    transpose_by_quads<turned_rows>(rows + i * rows_stride + d, rows_stride, head_dim - d, scale,
-                                    to + d * to_stride + i, to_stride);
+    transpose_four_rows(rows + i * rows_stride + d, rows_stride, head_dim - d, scale, to + d * to_stride + i,
+                        to_stride);
 }
-#else
+#elif defined(__AVX__)
+/// The same of as many rows as a vector has lanes, four by four in either half of it.
 inline void transpose_vectors(const float* rows, index_t rows_stride, index_t head_dim, float scale, float* to,
                               index_t to_stride) noexcept {
-  transpose_by_quads<int{kernels::lanes<float>}>(rows, rows_stride, head_dim, scale, to, to_stride);
+  using vector = kernels::vector<float>;
+  using quad = kernels::detail::vector_of<float, 4>::type;
+  index_t d = 0;
+  for (; d + 4 <= head_dim; d += 4) {
+    vector row[4];
+#pragma GCC unroll 4
+    for (index_t i = 0; i < 4; ++i) {
+      const float* from = rows + i * rows_stride + d;
+      row[i] = kernels::joined(kernels::load<quad>(from), kernels::load<quad>(from + 4 * rows_stride)) * scale;
+    }
+    const vector low_a = __builtin_shufflevector(row[0], row[1], 0, 8, 1, 9, 4, 12, 5, 13);
+    const vector low_b = __builtin_shufflevector(row[2], row[3], 0, 8, 1, 9, 4, 12, 5, 13);
+    const vector high_a = __builtin_shufflevector(row[0], row[1], 2, 10, 3, 11, 6, 14, 7, 15);
+    const vector high_b = __builtin_shufflevector(row[2], row[3], 2, 10, 3, 11, 6, 14, 7, 15);
+    const vector column[4] = {__builtin_shufflevector(low_a, low_b, 0, 1, 8, 9, 4, 5, 12, 13),
+                              __builtin_shufflevector(low_a, low_b, 2, 3, 10, 11, 6, 7, 14, 15),
+                              __builtin_shufflevector(high_a, high_b, 0, 1, 8, 9, 4, 5, 12, 13),
+                              __builtin_shufflevector(high_a, high_b, 2, 3, 10, 11, 6, 7, 14, 15)};
+    for (index_t j = 0; j < 4; ++j) kernels::store(to + (d + j) * to_stride, column[j]);
+  }
+  for (index_t i = 0; d < head_dim && i < kernels::lanes<float>; i += turned_rows)
+    transpose_four_rows(rows + i * rows_stride + d, rows_stride, head_dim - d, scale, to + d * to_stride + i,
+                        to_stride);
 }
 #endif
 
@@ -103,13 +110,14 @@ template <class T>
 void transpose_rows(const T* rows, index_t rows_stride, index_t num_rows, index_t head_dim, T scale, T* to,
                     index_t to_stride) noexcept {
   index_t i = 0;
-  // Vectors of them, or each line of the result would be written in several walks over it.
-  if constexpr (std::is_same_v<T, float> && turned_rows < kernels::lanes<T>) {
+#if defined(__AVX__)
+  if constexpr (std::is_same_v<T, float>) {
     for (; i + kernels::lanes<T> <= num_rows; i += kernels::lanes<T>)
       transpose_vectors(rows + i * rows_stride, rows_stride, head_dim, scale, to + i, to_stride);
   }
+#endif
   for (; i < num_rows; i += turned_rows)
-    transpose_by_quads<turned_rows>(rows + i * rows_stride, rows_stride, head_dim, scale, to + i, to_stride);
+    transpose_four_rows(rows + i * rows_stride, rows_stride, head_dim, scale, to + i, to_stride);
 }
 
 /// to[d][i] = scale * x[first + i][d], zeros from `count` on; `some_rows` holds `turned_rows` rows.
@@ -129,7 +137,7 @@ void load_queries(head_view<S> x, index_t head, index_t first, index_t count, T 
       else
         std::fill_n(row, x.head_dim, T(0));
     }
-    transpose_by_quads<turned_rows, T>(some_rows, x.head_dim, x.head_dim, scale, to + i, stride);
+    transpose_four_rows<T>(some_rows, x.head_dim, x.head_dim, scale, to + i, stride);
   }
 }
 
