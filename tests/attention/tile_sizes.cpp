@@ -61,7 +61,7 @@ TEST_CASE("tile_sizes: what is cut out of a worker's memory lies apart, on lines
           "[tile_sizes]") {
   random_values random(2);
   CAPTURE(random.seed());
-  constexpr index_t line = sizes_t::line_bytes / static_cast<index_t>(sizeof(float));
+  constexpr index_t line = kernels::line_bytes / static_cast<index_t>(sizeof(float));
   for (int i = 0; i < 50; ++i) {
     const with_scratch encoding{random.whole(0, 20)};
     const auto sizes = draw(random, encoding);

@@ -350,7 +350,7 @@ class decode_call {
     }
   }
 
-  /// Calls f(rows, offset in the block, what to fetch meanwhile), again(offset, count) being a part of that.
+  /// Calls f(rows, offset in the block, what to fetch meanwhile); again(offset, count) is what of it was asked for before.
   template <class Source, class Again, class F>
   void for_each_piece(const Source& source, const block& b, Again again, F f) const noexcept {
     for (index_t offset = 0; offset < b.count;) {

@@ -65,9 +65,8 @@ template <real T, class E>
 class tile_sizes {
  public:
   static constexpr index_t lanes = kernels::lanes<T>;
-  /// Of a line of the cache. What a worker has begins on one, and so do rows, or vectors of neighbours share them.
-  static constexpr index_t line_bytes = 64;
-  static constexpr index_t lanes_a_line = line_bytes / static_cast<index_t>(sizeof(T));
+  /// What a worker has begins on lines of the cache, and so do rows, or neighbours would share them.
+  static constexpr index_t lanes_a_line = kernels::line_bytes / static_cast<index_t>(sizeof(T));
 
   index_t num_queries = 0;  // of the call
   index_t num_keys = 0;

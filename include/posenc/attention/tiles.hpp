@@ -91,7 +91,7 @@ class attend_call {
     }
     const auto task = [&](index_t i, index_t worker) {
       if (options_.run.workspace.empty()) {
-        alignas(sizes_t::line_bytes) T stack_block[stack_values<T>];
+        alignas(kernels::line_bytes) T stack_block[stack_values<T>];
         const memory m = sizes_.cut(stack_block, block_);
         if (scores_.tabulates) scores_.forget_table(m);
         run_task(o, i, m);
@@ -110,7 +110,7 @@ class attend_call {
   /// A worker's memory from the first line's boundary on.
   T* memory_of(index_t worker) const noexcept {
     T* begin = options_.run.workspace.data() + worker * sizes_t::values_a_worker(options_.run);
-    constexpr auto bytes = static_cast<std::uintptr_t>(sizes_t::line_bytes);
+    constexpr auto bytes = static_cast<std::uintptr_t>(kernels::line_bytes);
     const auto past = reinterpret_cast<std::uintptr_t>(begin) % bytes;
     return past == 0 ? begin : begin + (bytes - past) / sizeof(T);
   }
@@ -306,12 +306,20 @@ class attend_call {
     if constexpr (may_walk_pairs<Careful>) {
       if (sizes_.in_pairs) return load_pairs<Careful>(tile, i, kv_head, m);
     }
-    if (!as_they_lie(keys_, kv_head, tile.first, tile.count, tile.keys)) {
+    // Products hop between rows, and would wait for each line that is not near.
+    const auto fetch = [&](const tile_rows<T>& rows) {
+      kernels::fetch_lines(rows.data, tile.count * rows.stride * static_cast<index_t>(sizeof(T)));
+    };
+    if (as_they_lie(keys_, kv_head, tile.first, tile.count, tile.keys)) {
+      fetch(tile.keys);
+    } else {
       widen_rows(keys_, kv_head, tile.first, tile.count, m.keys, key_stride_);
       tile.keys = {m.keys, key_stride_};
     }
-    if (Careful || values_.head_dim % kernels::lanes<T> != 0 ||
-        !as_they_lie(values_, kv_head, tile.first, tile.count, tile.values)) {
+    if (!Careful && values_.head_dim % kernels::lanes<T> == 0 &&
+        as_they_lie(values_, kv_head, tile.first, tile.count, tile.values)) {
+      fetch(tile.values);
+    } else {
       widen_rows(values_, kv_head, tile.first, tile.count, m.values, value_stride_);
       tile.values = {m.values, value_stride_};
     }

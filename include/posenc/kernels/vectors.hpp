@@ -53,6 +53,10 @@ template <class V>
 void store(void* to, const V& v) noexcept {
   std::memcpy(to, &v, sizeof v);
 }
+template <class V>
+void add_at(void* to, const V& v) noexcept {
+  store(to, load<V>(to) + v);
+}
 
 namespace detail {
 template <class V>
@@ -192,6 +196,14 @@ V double_high_half(V v) noexcept {
 /// Asks for what lies a page further on. Processors fetch ahead, but not beyond a page, and not far enough for elements that
 /// take much arithmetic: worth a third of the speed of 16 bits from memory.
 inline void fetch_page_ahead(const void* at) noexcept { __builtin_prefetch(static_cast<const char*>(at) + 4096); }
+
+/// Of the cache, on all processors that this is for.
+inline constexpr index_t line_bytes = 64;
+
+/// Asks for every line of some memory, into L2.
+inline void fetch_lines(const void* first, index_t bytes) noexcept {
+  for (index_t i = 0; i < bytes; i += line_bytes) __builtin_prefetch(static_cast<const char*>(first) + i, 0, 2);
+}
 
 /// Keeps a loaded vector in a register: GCC would otherwise fold the load into each of its uses, and loads are the limit.
 template <class V>

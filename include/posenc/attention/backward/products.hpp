@@ -86,8 +86,7 @@ struct products_of {
                     tile + k * stride + queries.first, stride, one, rows + queries.first * row(columns) + c,
                     row(columns),
                     queries.end - queries.first, [&](int m, int n, vector sum) __attribute__((always_inline)) {
-                      T* at = to + m * row(columns) + n * lanes;
-                      kernels::store(at, kernels::load<vector>(at) + sum);
+                      kernels::add_at(to + m * row(columns) + n * lanes, sum);
                     });
               });
         });
@@ -104,8 +103,7 @@ struct products_of {
                 multiply_block<M, N>(
                     tile + keys.first * stride + q, one, stride, rows + keys.first * row(columns) + c, row(columns),
                     keys.end - keys.first, [&](int m, int n, vector sum) __attribute__((always_inline)) {
-                      T* at = to + m * row(columns) + n * lanes;
-                      kernels::store(at, kernels::load<vector>(at) + sum);
+                      kernels::add_at(to + m * row(columns) + n * lanes, sum);
                     });
               });
         });
@@ -140,7 +138,7 @@ struct products_of {
   // Of the next tile, whose keys and values and their gradients come from L2 at best.
   template <int M, int Write, class Stride, class Count>
   [[gnu::always_inline]] static void prefetch_rows(const T* next, Stride stride_of_rows, Count count) noexcept {
-    constexpr index_t line = 64 / sizeof(T);
+    constexpr index_t line = kernels::line_bytes / static_cast<index_t>(sizeof(T));
     for (int m = 0; m < M; ++m) {
       for (index_t c = 0; c < count; c += line) __builtin_prefetch(next + m * stride_of_rows + c, Write, 2);
     }

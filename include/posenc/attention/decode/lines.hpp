@@ -12,7 +12,7 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-inline constexpr index_t line_bytes = 64;
+using kernels::line_bytes;
 
 /// How narrow elements become vectors. bf16 and int8 are taken out of 32-bit words by shifts, so that no lane moves:
 /// a word's elements land in the same lane of different vectors.

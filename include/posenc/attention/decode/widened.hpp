@@ -197,10 +197,10 @@ struct widened_values {
       add_line<Rows>(line, weights, stride, output + i * elements::num_elements * Rows, ahead);
     }
     if (left == 0) return;
-    constexpr index_t at_once = 16;
-    S copies[at_once][elements::num_elements] = {};
-    for (index_t first = 0; first < values.count; first += at_once) {
-      const index_t count = std::min(values.count - first, at_once);
+    constexpr index_t num_copies = 16;
+    S copies[num_copies][elements::num_elements] = {};  // with zeros up to a whole line
+    for (index_t first = 0; first < values.count; first += num_copies) {
+      const index_t count = std::min(values.count - first, num_copies);
       for (index_t j = 0; j < count; ++j) {
         std::memcpy(static_cast<void*>(copies[j]), values[first + j] + num_lines * elements::num_elements,
                     static_cast<std::size_t>(left) * sizeof(S));

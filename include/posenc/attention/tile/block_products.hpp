@@ -77,8 +77,7 @@ template <class P, class T>
                   weights + first * stride + q, std::integral_constant<index_t, 1>{}, stride,
                   values.data + first * values.stride + c, values.stride,
                   end - first, [&](int m, int n, vector sum) __attribute__((always_inline)) {
-                    T* at = to + m * output_stride + n * lanes;
-                    kernels::store(at, kernels::load<vector>(at) + sum);
+                    kernels::add_at(to + m * output_stride + n * lanes, sum);
                   });
             });
       });

@@ -75,34 +75,6 @@ inline void transpose_vectors(const float* rows, index_t rows_stride, index_t he
     transpose_four_rows(rows + i * rows_stride + d, rows_stride, head_dim - d, scale, to + d * to_stride + i,
                         to_stride);
 }
-#elif defined(__AVX__)
-/// The same of as many rows as a vector has lanes, four by four in either half of it.
-inline void transpose_vectors(const float* rows, index_t rows_stride, index_t head_dim, float scale, float* to,
-                              index_t to_stride) noexcept {
-  using vector = kernels::vector<float>;
-  using quad = kernels::detail::vector_of<float, 4>::type;
-  index_t d = 0;
-  for (; d + 4 <= head_dim; d += 4) {
-    vector row[4];
-#pragma GCC unroll 4
-    for (index_t i = 0; i < 4; ++i) {
-      const float* from = rows + i * rows_stride + d;
-      row[i] = kernels::joined(kernels::load<quad>(from), kernels::load<quad>(from + 4 * rows_stride)) * scale;
-    }
-    const vector low_a = __builtin_shufflevector(row[0], row[1], 0, 8, 1, 9, 4, 12, 5, 13);
-    const vector low_b = __builtin_shufflevector(row[2], row[3], 0, 8, 1, 9, 4, 12, 5, 13);
-    const vector high_a = __builtin_shufflevector(row[0], row[1], 2, 10, 3, 11, 6, 14, 7, 15);
-    const vector high_b = __builtin_shufflevector(row[2], row[3], 2, 10, 3, 11, 6, 14, 7, 15);
-    const vector column[4] = {__builtin_shufflevector(low_a, low_b, 0, 1, 8, 9, 4, 5, 12, 13),
-                              __builtin_shufflevector(low_a, low_b, 2, 3, 10, 11, 6, 7, 14, 15),
-                              __builtin_shufflevector(high_a, high_b, 0, 1, 8, 9, 4, 5, 12, 13),
-                              __builtin_shufflevector(high_a, high_b, 2, 3, 10, 11, 6, 7, 14, 15)};
-    for (index_t j = 0; j < 4; ++j) kernels::store(to + (d + j) * to_stride, column[j]);
-  }
-  for (index_t i = 0; d < head_dim && i < kernels::lanes<float>; i += turned_rows)
-    transpose_four_rows(rows + i * rows_stride + d, rows_stride, head_dim - d, scale, to + d * to_stride + i,
-                        to_stride);
-}
 #endif
 
 /// to[d][i] = scale * rows[i][d] of a multiple of `turned_rows` rows.
@@ -110,7 +82,7 @@ template <class T>
 void transpose_rows(const T* rows, index_t rows_stride, index_t num_rows, index_t head_dim, T scale, T* to,
                     index_t to_stride) noexcept {
   index_t i = 0;
-#if defined(__AVX__)
+#if defined(__AVX512F__)
   if constexpr (std::is_same_v<T, float>) {
     for (; i + kernels::lanes<T> <= num_rows; i += kernels::lanes<T>)
       transpose_vectors(rows + i * rows_stride, rows_stride, head_dim, scale, to + i, to_stride);

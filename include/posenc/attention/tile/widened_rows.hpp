@@ -64,15 +64,13 @@ void widen_rows(const Source& source, index_t head, index_t first, index_t count
 
 /// Whether the rows of a tile can be read where they are, in the compute type and one after the other; then `rows` is
 /// set. Rows that are far apart share sets of the cache, and are better brought together once for all queries that meet
-/// them. Products hop between rows, and would wait for lines that are not near, so all are fetched at once.
+/// them.
 template <real T, class Source>
 bool as_they_lie(const Source& source, index_t head, index_t first, index_t count, tile_rows<T>& rows) noexcept {
   const auto piece = source.block(first, count);
   if constexpr (std::same_as<std::remove_cvref_t<decltype(*piece.row(0, 0))>, T>) {
     if (piece.num_tokens < count || piece.row(1, 0) - piece.row(0, 0) != source.head_dim) return false;
     rows = {piece.row(0, head), source.head_dim};
-    constexpr index_t line = 64 / static_cast<index_t>(sizeof(T));
-    for (index_t i = 0; i < count * source.head_dim; i += line) __builtin_prefetch(rows.data + i, 0, 2);
     return true;
   } else {
     return false;
