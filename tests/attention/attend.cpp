@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <vector>
 
 using namespace posenc;
@@ -222,4 +223,36 @@ TEMPLATE_TEST_CASE("attend: maxima may rise from tile to tile", "[attend]", floa
                                       attend_options<double>{.band = causal(), .scale = 1}),
                      out.view(), options.lse, head_dim, weight_unit<TestType>());
   }
+}
+
+// Whole tiles leave the bias to the softmax, others do not, and neither must a mask be forgotten.
+TEMPLATE_TEST_CASE("attend: a bias of distance meets masks, edges, a soft-cap and any scale", "[attend]", float, double,
+                   bf16) {
+  using T = compute_t<TestType>;
+  random_values random(16);
+  const index_t num_tokens = 200, num_heads = 2, head_dim = 16;
+  const alibi<float> slopes(std::vector<float>{0.5F, -0.01F});
+  const auto mask = std::make_unique<bool[]>(num_tokens);
+  for (std::size_t k = 0; k < 200; ++k) mask[k] = k % 3 != 1;
+  const index_band band = GENERATE(index_band{}, causal());
+  const bool masked = GENERATE(false, true);
+  const double softcap = GENERATE(0.0, 2.0), scale = GENERATE(0.3, -0.7);
+  CAPTURE(band.first, masked, softcap, scale);
+  const auto options_in = [&]<class U>(U) {
+    attend_options<U> options{.band = band, .scale = scale, .softcap = softcap};
+    if (masked) options.more.allowed = {mask.get(), num_tokens, 0, 0};
+    return options;
+  };
+  const owned_heads<TestType> q(random, num_tokens, num_heads, head_dim), k(random, num_tokens, 1, head_dim),
+      v(random, num_tokens, 1, 5);
+  owned_heads<TestType> out(num_tokens, num_heads, 5, TestType(99.0F));
+  std::vector<T> lse(static_cast<std::size_t>(num_tokens * num_heads), T(99));
+  std::vector<T> workspace(static_cast<std::size_t>(workspace_size(q.view(), k.view(), v.view(), slopes)));
+  auto options = options_in(T());
+  options.lse = lse_view<T>(lse.data(), num_tokens, num_heads);
+  options.run.workspace = workspace;
+  attend(q.view(), k.view(), v.view(), out.view(), slopes, options);
+  const auto wide_q = in_double(q), wide_k = in_double(k), wide_v = in_double(v);
+  expect_reference(attend_reference(wide_q.view(), wide_k.view(), wide_v.view(), slopes, options_in(double())),
+                   out.view(), options.lse, head_dim, weight_unit<TestType>());
 }
