@@ -26,6 +26,13 @@ inline constexpr index_t vector_bytes = 32;
 inline constexpr index_t vector_bytes = 16;
 #endif
 
+/// Of vectors.
+#if defined(__AVX512F__) || defined(__ARM_NEON)
+inline constexpr int num_registers = 32;
+#else
+inline constexpr int num_registers = 16;
+#endif
+
 namespace detail {
 template <class T, index_t Lanes>
 struct vector_of {

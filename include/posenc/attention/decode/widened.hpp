@@ -9,15 +9,9 @@ namespace posenc::inline POSENC_ISA::detail {
 /// Query rows that share the reading of a key: four, or the two or one left over.
 inline constexpr int max_shared_rows = 4;
 
-#if defined(__AVX512F__) || defined(__ARM_NEON)
-inline constexpr bool has_many_registers = true;
-#else
-inline constexpr bool has_many_registers = false;
-#endif
-
 /// Keys at a time: with the rows, as many accumulators as hide the latency of a multiply-add and fit the registers.
 template <int Rows>
-inline constexpr int keys_at_once = Rows == 4 && !has_many_registers ? 2 : 4;
+inline constexpr int keys_at_once = Rows == 4 && kernels::num_registers < 32 ? 2 : 4;
 
 /// Query rows are packed line by line, within a line vector by vector, within a vector row by row.
 template <class S, real T>
@@ -144,7 +138,7 @@ struct widened_values {
   /// Whether the sums of a line stay in registers that would not hold the weights of so many values that reading and writing
   /// sums in between did not matter.
   template <int Rows>
-  static constexpr bool sums_fit = !has_many_registers && Rows * elements::num_vectors <= 8;
+  static constexpr bool sums_fit = kernels::num_registers < 32 && Rows* elements::num_vectors <= 8;
 
   /// A few values at a time, whose weights stay in registers.
   template <int Rows>

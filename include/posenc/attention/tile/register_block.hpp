@@ -9,13 +9,8 @@ namespace posenc::inline POSENC_ISA::detail {
 
 /// Vectors that a block is wide, and rows that it is high for each width: as many accumulators as leave registers for a row
 /// of `b` and one broadcast, which hides the latency of a multiply-add and has each row of `b` loaded least often.
-#if defined(__AVX512F__) || defined(__ARM_NEON)
-inline constexpr int block_vectors = 4;
-constexpr int block_rows(int vectors) { return vectors == 4 ? 6 : 8; }
-#else
-inline constexpr int block_vectors = 2;
-constexpr int block_rows(int vectors) { return vectors == 2 ? 6 : 8; }
-#endif
+inline constexpr int block_vectors = kernels::num_registers >= 32 ? 4 : 2;
+constexpr int block_rows(int vectors) { return vectors == block_vectors ? 6 : 8; }
 
 /// How elements of a block are multiplied: by one that every lane takes, and onto a sum.
 template <class T>
