@@ -369,15 +369,15 @@ class decode_call {
 
   template <class Element>
   static lines_to_fetch nothing_ahead(const cache_rows<Element>& rows) noexcept {
-    const lines_ahead of_the_first_row{reinterpret_cast<const char*>(rows.first), 0, false};
+    const lines_ahead of_the_first_row{reinterpret_cast<std::uintptr_t>(rows.first), 0, false};
     return {of_the_first_row, of_the_first_row};
   }
 
   template <class Piece>
   static lines_ahead lines_of_piece(const Piece& piece, index_t head, index_t dim) noexcept {
     const index_t stride = stride_of(piece);
-    return {reinterpret_cast<const char*>(piece.row(0, head)), stride * static_cast<index_t>(sizeof(*piece.row(0, 0))),
-            stride == dim};
+    return {reinterpret_cast<std::uintptr_t>(piece.row(0, head)),
+            stride * static_cast<index_t>(sizeof(*piece.row(0, 0))), stride == dim};
   }
   template <class Source>
   lines_ahead lines_of(const Source& source, const block& b, index_t offset, index_t count) const noexcept {
@@ -403,7 +403,7 @@ class decode_call {
     const index_t stride = stride_of(piece), dim = source.head_dim;
     if (plan_.units_a_task > 1 && stride == source.num_heads * dim && plan_.num_units == source.num_heads) {
       const auto* share = piece.row(0, 0) + head * count * dim;
-      return {reinterpret_cast<const char*>(share), dim * static_cast<index_t>(sizeof *share), true};
+      return {reinterpret_cast<std::uintptr_t>(share), dim * static_cast<index_t>(sizeof *share), true};
     }
     return lines_of_piece(piece, head, dim);
   }

@@ -100,19 +100,26 @@ struct cache_rows {
   const S* operator[](index_t i) const noexcept { return first + i * stride; }
 };
 
-/// Lines of rows to fetch into L2: row 0 starts at `first`.
+[[gnu::always_inline]] inline std::uintptr_t moved(std::uintptr_t address, index_t bytes) noexcept {
+  return address + static_cast<std::uintptr_t>(bytes);
+}
+[[gnu::always_inline]] inline void fetch_line(std::uintptr_t address) noexcept {
+  __builtin_prefetch(reinterpret_cast<const void*>(address), 0, 2);
+}
+
+/// Lines of rows to fetch into L2. Addresses are numbers, because they run past the rows' end, or there are no rows.
 struct lines_ahead {
-  const char* first = nullptr;
-  index_t row = 0;     // from one row to the next, in bytes
-  bool dense = false;  // rows lie one after the other, and lines are fetched in the order of memory
+  std::uintptr_t first = 0;  // of row 0
+  index_t row = 0;           // from one row to the next, in bytes
+  bool dense = false;        // rows lie one after the other, and lines are fetched in the order of memory
 
   /// The lines that go with line i of `Rows` rows from row j on.
   template <int Rows>
   [[gnu::always_inline]] void fetch(index_t j, index_t i) const noexcept {
-    const char* from = first + j * row + i * (dense ? Rows * line_bytes : line_bytes);
+    const std::uintptr_t from = moved(first, j * row + i * (dense ? Rows * line_bytes : line_bytes));
     const index_t step = dense ? line_bytes : row;
 #pragma GCC unroll 8
-    for (int u = 0; u < Rows; ++u) __builtin_prefetch(from + u * step, 0, 2);
+    for (int u = 0; u < Rows; ++u) fetch_line(moved(from, u * step));
   }
 };
 
@@ -145,20 +152,20 @@ class lines_in_order {
     again_.fetch();
     if (--left_ > 0) return;
     left_ = num_lines_;
-    once_.at += once_.gap;
-    again_.at += again_.gap;
+    once_.at = moved(once_.at, once_.gap);
+    again_.at = moved(again_.at, again_.gap);
   }
 
  private:
   struct cursor {
-    const char* at;
+    std::uintptr_t at;
     index_t gap;  // between rows
 
     cursor(const lines_ahead& lines, index_t num_lines) noexcept
         : at(lines.first), gap(lines.row - num_lines * line_bytes) {}
     [[gnu::always_inline]] void fetch() noexcept {
-      __builtin_prefetch(at, 0, 2);
-      at += line_bytes;
+      fetch_line(at);
+      at = moved(at, line_bytes);
     }
   };
 
