@@ -104,7 +104,7 @@ struct cache_rows {
   return address + static_cast<std::uintptr_t>(bytes);
 }
 [[gnu::always_inline]] inline void fetch_line(std::uintptr_t address) noexcept {
-  __builtin_prefetch(reinterpret_cast<const void*>(address), 0, 2);
+  __builtin_prefetch(reinterpret_cast<const void*>(address), 0, 2);  // NOLINT(performance-no-int-to-ptr): not read
 }
 
 /// Lines of rows to fetch into L2. Addresses are numbers, because they run past the rows' end, or there are no rows.
