@@ -22,7 +22,7 @@ struct my_ramp {
   }
 };
 
-struct overflows_far_out {
+struct bias_that_overflows {
   void add_to(token_view<float> x, const positions& p) const noexcept {
     my_ramp{}.add_to(x, p);
     for (index_t t = 0; t < x.num_tokens; ++t) {
@@ -54,7 +54,7 @@ TEST_CASE("report: what an encoding lacks is listed, so that no violation is not
 }
 
 TEST_CASE("report: a violation names law, place, numbers and seed", "[laws]") {
-  const law_report report = check_encoding_laws(overflows_far_out{}, {.seed = 12});
+  const law_report report = check_encoding_laws(bias_that_overflows{}, {.seed = 12});
   REQUIRE(report.violations.size() == 1);
   CHECK(report.violations[0] ==
         "add_to: is finite at every position that is not refused: token 0 (position -1), head 0, column 2 is inf (seed "
