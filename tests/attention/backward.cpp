@@ -396,6 +396,38 @@ TEST_CASE("backward: no bias revives a masked pair", "[backward]") {
   expect_reference_gradients<float>(random, call, number_to_the_left_by_pair{});
 }
 
+TEST_CASE("backward: numbers may be tiny or huge, all of them or those of one token", "[backward]") {
+  random_values random(29);
+  const float size = GENERATE(0x1p-115F, 0x1p-100F, 0x1p70F);
+  const bool all = GENERATE(true, false);
+  random_attention call = plain_call(random, 150, 1, 16);
+  call.band = causal();
+  gradient_trial<float, no_encoding> trial(random, call, no_encoding{});
+  // Keys and queries that make up for each other leave scores as they are.
+  const auto scale_row = [](auto view, index_t t, float factor) {
+    for (index_t d = 0; d < 16; ++d) view.row(t, 0)[d] *= factor;
+  };
+  for (index_t t = 0; t < 150; ++t) {
+    if (!all && t != 70) continue;
+    if (all) scale_row(trial.q.view(), t, 1 / size);
+    scale_row(trial.k.view(), t, all || size < 1 ? size : 1 / size);
+  }
+  trial.go_forward();
+  trial.go_backward();
+  const reference_gradients expected = trial.expected();
+  const auto close_to = [](const std::vector<float>& seen, const std::vector<double>& wanted) {
+    double largest = 0, error = 0;
+    for (std::size_t i = 0; i < seen.size(); ++i) {
+      largest = std::max(largest, std::abs(wanted[i]));
+      error = std::max(error, std::abs(static_cast<double>(seen[i]) - 1 - wanted[i]));
+    }
+    return error <= 1e-5 * largest + 1e-6;
+  };
+  CHECK(close_to(trial.dv.values, expected.values));
+  CHECK(close_to(trial.dq.values, expected.queries));
+  CHECK(close_to(trial.dk.values, expected.keys));
+}
+
 TEST_CASE("backward: NaN in a query reaches its own row and the keys it sees", "[backward]") {
   random_values random(28);
   random_attention call = plain_call(random, 80, 1, 16);

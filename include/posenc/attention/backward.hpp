@@ -82,8 +82,9 @@ problem check_backward_run(const attend_options<T>& options, index_t num_queries
 /// Values of workspace that `attend_backward` needs, for all workers together.
 ///
 /// For each worker 2 num_keys (head_dim + value_dim) of one key-value head, up to four blocks of 64 queries and a tile
-/// of 64 keys; with a bias of distance, 2 (num_queries + num_keys); with an encoding that reads content or keeps
-/// scratch, a tile of all keys, 3 num_keys 64; and as many values as the encoding has parameters. Rows are padded.
+/// of 64 keys, and where AMX multiplies, what they are split into; with a bias of distance, 2 (num_queries + num_keys);
+/// with an encoding that reads content or keeps scratch, a tile of all keys, 3 num_keys 64; and as many values as the
+/// encoding has parameters. Rows are padded.
 template <class Q, class K, class V, class E>
 index_t backward_workspace_size(head_view<Q> q, head_view<K> keys, head_view<V> values, const E& encoding,
                                 const attend_options<compute_t<Q>>& options = {}) noexcept {
@@ -131,7 +132,8 @@ problem check_attend_backward(head_view<Q> q, head_view<K> keys, head_view<V> va
 /// Memory     options.run.workspace; nothing is allocated.
 /// Threads    a key-value head is one task. Bits are the same for any number of workers.
 /// Errors     those of `check_attend_backward`, raised before anything is written.
-/// Accuracy   sums of products in the compute type, in an order that depends on the sizes alone.
+/// Accuracy   sums of products in the compute type, in an order that depends on the sizes alone. Where AMX multiplies (32
+///            queries or more, unless the encoding reads content or keeps scratch), floats are sums of bf16, as accurately.
 /// Source     Dao 2023, arXiv:2307.08691, with the queries in the outer loop.
 template <class Q, class K, class V, class O, class U, class E>
 void attend_backward(unchecked_t, head_view<Q> q, head_view<K> keys, head_view<V> values, head_view<O> out,

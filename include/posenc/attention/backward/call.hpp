@@ -6,6 +6,7 @@
 #include <posenc/attention/backward/memory.hpp>
 #include <posenc/attention/backward/query_block.hpp>
 #include <posenc/attention/backward/seen_products.hpp>
+#include <posenc/attention/backward/tile_by_parts.hpp>
 #include <posenc/attention/backward/weights.hpp>
 #include <posenc/attention/tile/bias_by_distance.hpp>
 #include <posenc/attention/tile/edge_masks.hpp>
@@ -15,6 +16,7 @@
 #include <cmath>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 namespace posenc::inline POSENC_ISA {
 
@@ -68,6 +70,7 @@ class backward_call {
 
  private:
   using memory = backward_memory<T>;
+  using part = tile_part<T>;
 
   // Heads may share parameters. A wave is as many heads as there are workers, each with sums of its own, which are then
   // added in the order of the heads: that order is the same for any number of workers.
@@ -91,6 +94,7 @@ class backward_call {
   // ---- A key-value head ----
 
   void backward_head(index_t kv_head, const memory& m) const noexcept {
+    [[maybe_unused]] const bf16_unit::in_use registers(sizes_.by_parts);
     load_keys(kv_head, m);
     std::fill_n(m.parameters, sizes_.num_parameters, T(0));
     // What stands around a tile is read as zeros.
@@ -109,7 +113,7 @@ class backward_call {
       finite_so_far<T> finite;
       copy_rows(keys_, kv_head, first, count, T(1), m.keys + first * key_row, finite);
       copy_rows(values_, kv_head, first, count, T(1), m.values + first * value_row, finite);
-      m.finite[first / block_keys] = finite ? T(1) : T(0);
+      m.kinds[first / block_keys] = static_cast<T>(finite ? numbers::finite : numbers::of_any_kind);
     }
     std::fill_n(m.key_gradients, keys_.num_tokens * key_row, T(0));
     std::fill_n(m.value_gradients, keys_.num_tokens * value_row, T(0));
@@ -132,17 +136,9 @@ class backward_call {
     index_t first_query;
     visible_keys visible;
     query_memory<T> memory;
-    bool finite;
+    numbers kind;
 
     index_t num_queries() const noexcept { return visible.num_queries(); }
-  };
-
-  /// Keys [first, end) of one block at most; `tile` is what they are a part of.
-  struct part {
-    index_t first, count;
-    T* scores;
-    T* gradients;
-    T* before;
   };
 
   void backward_queries(index_t head, const memory& m) const noexcept {
@@ -152,17 +148,26 @@ class backward_call {
     for (index_t first = 0; first < q_.num_tokens;) {
       index_t count = 0;
       for (; count < sizes_.walk && first < q_.num_tokens; first += block_queries) {
-        blocks[count] = load_queries(head, first, m.blocks[count]);
+        blocks[count] = load_queries(head, first, m.blocks[count], m);
         sink_gradient += gradient_of_sink(blocks[count++]);
       }
       walk_keys(blocks, count, m);
-      for (index_t i = 0; i < count; ++i) {
-        add_rows(blocks[i].memory.query_gradients, sizes_.head_dim, scale_, gradients_.queries, head,
-                 blocks[i].first_query, blocks[i].num_queries());
-      }
+      for (index_t i = 0; i < count; ++i) add_query_gradients(blocks[i]);
     }
     if (!gradients_.sinks.empty()) gradients_.sinks[static_cast<std::size_t>(head)] += static_cast<T>(sink_gradient);
     if (by_distance()) add_distance_gradients(head, m);
+  }
+
+  void add_query_gradients(const block& b) const noexcept {
+    const auto add = [&](const T* rows) {
+      add_rows(rows, sizes_.head_dim, scale_, gradients_.queries, b.head, b.first_query, b.num_queries());
+    };
+    add(b.memory.query_gradients);
+    if (!sizes_.by_parts) return;
+    T* const rows = b.memory.queries;  // which nobody needs any more
+    transpose_rows(b.memory.split.query_gradients, tile_stride<T>, sizes_.head_dim, block_queries, T(1), rows,
+                   row_stride<T>(sizes_.head_dim));
+    add(rows);
   }
 
   index_t model_head(index_t head) const noexcept { return options_.more.first_head + head; }
@@ -225,14 +230,19 @@ class backward_call {
 
   // ---- Blocks of queries ----
 
-  block load_queries(index_t head, index_t first, const query_memory<T>& m) const noexcept {
+  block load_queries(index_t head, index_t first, const query_memory<T>& m, const memory& all) const noexcept {
     const index_t count = std::min(block_queries, q_.num_tokens - first);
     finite_so_far<T> finite;
     load_block(q_, head, first, count, scale_, m.queries, m.queries_transposed, finite);
     load_block(d_out_, head, first, count, T(1), m.d_out, m.d_out_transposed, finite);
     load_sums(out_, options_.lse, head, first, count, m, finite);
     std::fill_n(m.query_gradients, block_queries * row_stride<T>(sizes_.head_dim), T(0));
-    return {head, first, visible_keys(filter_, first, count), m, static_cast<bool>(finite)};
+    numbers kind = finite ? numbers::finite : numbers::of_any_kind;
+    if (sizes_.by_parts) {
+      std::fill_n(m.split.query_gradients, sizes_.head_dim * tile_stride<T>, T(0));
+      if (finite) kind = by_parts(all).split_queries(m);
+    }
+    return {head, first, visible_keys(filter_, first, count), m, kind};
   }
 
   double gradient_of_sink(const block& b) const noexcept {
@@ -265,8 +275,12 @@ class backward_call {
     }
     for (index_t first = 0; first < keys_.num_tokens; first += block_keys) {
       const key_range tile{first, std::min(keys_.num_tokens, first + block_keys)};
+      T& kind = m.kinds[first / block_keys];
+      bool to_split = sizes_.by_parts && kind != static_cast<T>(numbers::of_any_kind);
       for (index_t i = 0; i < count; ++i) {
-        if (blocks[i].visible.any(tile.first, tile.end - tile.first)) backward_tile(blocks[i], m, tile);
+        if (!blocks[i].visible.any(tile.first, tile.end - tile.first)) continue;
+        if (std::exchange(to_split, false)) kind = static_cast<T>(by_parts(m).split_keys(tile));
+        backward_tile(blocks[i], m, tile);
       }
     }
   }
@@ -281,8 +295,10 @@ class backward_call {
 
   // ---- A tile ----
 
-  bool finite(const block& b, const memory& m, const part& p) const noexcept {
-    return b.finite && m.finite[p.first / block_keys] != T(0);
+  tile_by_parts<T> by_parts(const memory& m) const noexcept { return {sizes_, m}; }
+
+  numbers kind_of(const block& b, const memory& m, const part& p) const noexcept {
+    return std::min(b.kind, static_cast<numbers>(static_cast<int>(m.kinds[p.first / block_keys])));
   }
   /// Writes minus infinity over what may not be seen, and over what was not computed.
   void mask(const block& b, const part& p, const tile_edges& edges) const noexcept {
@@ -301,8 +317,11 @@ class backward_call {
 
   void score(const block& b, const memory& m, const part& p) const noexcept {
     const tile_edges edges = b.visible.edges(p.first, p.count);
-    of_keys_.scores(sizes_.head_dim, m.keys + p.first * row_stride<T>(sizes_.head_dim), b.memory.queries_transposed,
-                    p.scores, edges);
+    if (kind_of(b, m, p) == numbers::ordinary)
+      by_parts(m).score(b.memory, p, edges);
+    else
+      of_keys_.scores(sizes_.head_dim, m.keys + p.first * row_stride<T>(sizes_.head_dim), b.memory.queries_transposed,
+                      p.scores, edges);
     if (options_.softcap > 0) cap_scores(p.scores, static_cast<T>(options_.softcap), p.count);
     if (!by_distance()) mask(b, p, edges);
     if (sizes_.keeps_before) std::copy_n(p.scores, p.count * tile_stride<T>, p.before);
@@ -318,10 +337,13 @@ class backward_call {
         add_bias(b, m, p);
     }
     if constexpr (score_encoding<E, T>) mask(b, p, edges);  // no bias revives a masked pair
-    const bool is_finite = finite(b, m, p);
-    if (!edges.whole || !is_finite) std::fill_n(p.gradients, p.count * tile_stride<T>, T(0));
+    const numbers kind = kind_of(b, m, p);
+    if (!edges.whole || kind == numbers::of_any_kind) std::fill_n(p.gradients, p.count * tile_stride<T>, T(0));
     const T* values = m.values + p.first * row_stride<T>(sizes_.value_dim);
-    if (is_finite) {
+    if (kind == numbers::ordinary) {
+      to_weights(p.scores, bias, b.memory.minus_lse, edges);
+      by_parts(m).find_gradients(b.memory, p, edges);
+    } else if (kind == numbers::finite) {
       to_weights(p.scores, bias, b.memory.minus_lse, edges);
       of_values_.gradients(sizes_.value_dim, values, b.memory.d_out_transposed, p.scores, b.memory.delta, p.gradients,
                            edges);
@@ -338,7 +360,10 @@ class backward_call {
     if (options_.softcap > 0) through_cap(p.gradients, p.before, static_cast<T>(options_.softcap), p.count);
     const index_t key_row = p.first * row_stride<T>(sizes_.head_dim);
     const index_t value_row = p.first * row_stride<T>(sizes_.value_dim);
-    if (finite(b, m, p)) {
+    const numbers kind = kind_of(b, m, p);
+    if (kind == numbers::ordinary) {
+      by_parts(m).multiply(b.memory, p, edges);
+    } else if (kind == numbers::finite) {
       of_values_.add_to_keys(sizes_.value_dim, p.scores, b.memory.d_out, m.value_gradients + value_row, edges);
       of_keys_.add_to_keys(sizes_.head_dim, p.gradients, b.memory.queries, m.key_gradients + key_row, edges);
       of_keys_.add_to_queries(sizes_.head_dim, p.gradients, m.keys + key_row, b.memory.query_gradients, edges);

@@ -3,6 +3,7 @@
 
 #include <posenc/attention/backward/distance_sums.hpp>
 #include <posenc/attention/backward/products.hpp>
+#include <posenc/attention/backward/products_of_parts.hpp>
 #include <posenc/attention/options.hpp>
 #include <posenc/hooks.hpp>
 
@@ -22,12 +23,23 @@ struct query_memory {
   T* d_out_transposed;    // [value_dim, block_queries]
   T* minus_lse;           // [block_queries]
   T* delta;               // [block_queries]
+
+  struct {
+    T* queries;            // by row, for scores
+    T* d_out;              // by row, for gradients
+    T* queries_by_column;  // for sums over queries
+    T* d_out_by_column;    // the same
+    T* query_gradients;    // [head_dim, block_queries]: what products of parts add
+  } split;                 // where products are of parts
 };
 
 /// Blocks of queries that meet a tile of keys one after the other: keys, values and their gradients then come from L3 a
 /// quarter as often. As many as stay in L2, and no more than four.
 inline constexpr index_t max_walk = 4;
-inline constexpr index_t walk_bytes = 768 << 10;
+inline constexpr index_t walk_bytes = split_products<float>::exist ? 1536 << 10 : 768 << 10;
+
+/// What is known of the numbers in a block of rows, the best last.
+enum class numbers { of_any_kind, finite, ordinary };
 
 /// A worker's arrays, rows as above.
 template <class T>
@@ -37,7 +49,7 @@ struct backward_memory {
   T* values;           // [num_keys, value_dim]
   T* key_gradients;    // [num_keys, head_dim]
   T* value_gradients;  // [num_keys, value_dim]
-  T* finite;           // [ceil(num_keys / block_keys)]: 1 where all keys and values of a block are finite, else 0
+  T* kinds;            // [ceil(num_keys / block_keys)]: `numbers` of the keys and values of a block
 
   // Of a query head, by distance, where the bias is one of distance and there are not too many of them.
   T* bias_by_distance;
@@ -50,6 +62,13 @@ struct backward_memory {
   T* score_gradients;  // with a vector of zeros before it, and after each row
   T* before;           // scores as the encoding found them, if anything wants them again
   position_t* key_positions;
+
+  struct {
+    T* keys;             // for scores
+    T* values;           // for gradients
+    T* transposed_keys;  // for sums over keys
+    T* some;             // rows or columns of the tile
+  } split;               // of a tile, where products are of parts
 
   T* scratch;     // of the encoding
   T* parameters;  // [num_parameters]
@@ -69,6 +88,7 @@ struct backward_sizes {
   index_t walk = 1;  // blocks of queries
   index_t keys_in_tile = 0;
   bool keeps_before = false;
+  bool by_parts = false;  // products of numbers that are ordinary
   index_t scratch = 0;
   index_t num_parameters = 0;
 
@@ -78,21 +98,22 @@ struct backward_sizes {
       : num_keys(keys.size()),
         head_dim(padded_columns<T>(columns_of_keys)),
         value_dim(padded_columns<T>(columns_of_values)) {
-    walk = std::clamp<index_t>(walk_bytes / (block_values() * static_cast<index_t>(sizeof(T))), 1,
-                               std::min(max_walk, (queries.size() + block_queries - 1) / block_queries));
-    keys_in_tile = block_keys;
+    bool whole_rows = false;
     keeps_before = softcap > 0;
     num_parameters = hooks::num_parameters(encoding);
     if constexpr (score_encoding<E, T>) {
       if (hooks::has_distance_bias<T>(encoding)) distances = distance_range::of(queries, keys);
-      if (distances.count > 0) return;
-      keeps_before = true;
-      scratch = hooks::scratch_size(encoding, block_queries);
-      if (scratch > 0 || hooks::reads_content(encoding)) {
-        keys_in_tile = std::max(block_keys, num_keys);
-        walk = 1;
+      if (distances.count == 0) {
+        keeps_before = true;
+        scratch = hooks::scratch_size(encoding, block_queries);
+        whole_rows = scratch > 0 || hooks::reads_content(encoding);
       }
     }
+    keys_in_tile = whole_rows ? std::max(block_keys, num_keys) : block_keys;
+    by_parts = !whole_rows && queries.size() >= bf16_unit::min_queries_of_parts && split_products<T>::usable();
+    const index_t blocks_in_cache = walk_bytes / (block_values() * static_cast<index_t>(sizeof(T)));
+    const index_t num_blocks = (queries.size() + block_queries - 1) / block_queries;
+    walk = whole_rows ? 1 : std::clamp<index_t>(blocks_in_cache, 1, std::min(max_walk, num_blocks));
   }
 
   /// Of an array by distance, which is read and written by tiles.
@@ -123,6 +144,10 @@ struct backward_sizes {
   }
 
  private:
+  index_t split_size(index_t across, index_t along) const noexcept {
+    return by_parts ? split_products<T>::operand_size(across, along) : 0;
+  }
+
   template <class Take>
   query_memory<T> cut_block(Take take) const noexcept {
     const index_t key_row = row_stride<T>(head_dim), value_row = row_stride<T>(value_dim);
@@ -134,6 +159,11 @@ struct backward_sizes {
     m.d_out_transposed = take(value_dim * tile_stride<T>);
     m.minus_lse = take(block_queries);
     m.delta = take(block_queries);
+    m.split.queries = take(split_size(block_queries, head_dim));
+    m.split.d_out = take(split_size(block_queries, value_dim));
+    m.split.queries_by_column = take(split_size(head_dim, block_queries));
+    m.split.d_out_by_column = take(split_size(value_dim, block_queries));
+    m.split.query_gradients = take(by_parts ? head_dim * tile_stride<T> : 0);
     return m;
   }
   index_t block_values() const noexcept {
@@ -150,11 +180,13 @@ struct backward_sizes {
     const auto take = [&](index_t count) { return take_values(padded_columns<T>(count)); };
     const index_t key_row = row_stride<T>(head_dim), value_row = row_stride<T>(value_dim);
     backward_memory<T> m;
-    m.keys = take(num_keys * key_row);
-    m.values = take(num_keys * value_row);
-    m.key_gradients = take(num_keys * key_row);
-    m.value_gradients = take(num_keys * value_row);
-    m.finite = take((num_keys + block_keys - 1) / block_keys);
+    const index_t num_blocks = (num_keys + block_keys - 1) / block_keys;
+    const index_t num_rows = by_parts ? num_blocks * block_keys : num_keys;
+    m.keys = take(num_rows * key_row);
+    m.values = take(num_rows * value_row);
+    m.key_gradients = take(num_rows * key_row);
+    m.value_gradients = take(num_rows * value_row);
+    m.kinds = take(num_blocks);
     m.bias_by_distance = take(values_by_distance());
     m.sums_by_distance = take(values_by_distance());
     for (index_t i = 0; i < walk; ++i) m.blocks[i] = cut_block(take);
@@ -162,6 +194,10 @@ struct backward_sizes {
     take(lanes);
     m.score_gradients = take(keys_in_tile * tile_stride<T>);
     m.before = take(keeps_before ? keys_in_tile * tile_stride<T> : 0);
+    m.split.keys = take(split_size(block_keys, head_dim));
+    m.split.values = take(split_size(block_keys, value_dim));
+    m.split.transposed_keys = take(split_size(head_dim, block_keys));
+    m.split.some = take(split_size(split_products<T>::rows_at_once, block_keys));
     T* key_positions = take(keys_in_tile);
     m.key_positions =
         key_positions != nullptr ? new (key_positions) position_t[static_cast<std::size_t>(keys_in_tile)] : nullptr;

@@ -28,6 +28,20 @@ void to_weights(T* scores, const T* bias, const T* minus_lse, const tile_edges& 
   }
 }
 
+/// gradients[k][q] = weights[k][q] * (gradients[k][q] - delta[q])
+template <class T>
+void through_softmax(T* gradients, const T* weights, const T* delta, index_t num_keys) noexcept {
+  using vector = kernels::vector<T>;
+  constexpr index_t lanes = kernels::lanes<T>;
+  for (index_t k = 0; k < num_keys; ++k) {
+    for (index_t q = 0; q < block_queries; q += lanes) {
+      T* to = gradients + k * tile_stride<T> + q;
+      const vector less = kernels::load<vector>(to) - kernels::load<vector>(delta + q);
+      kernels::store(to, kernels::load<vector>(weights + k * tile_stride<T> + q) * less);
+    }
+  }
+}
+
 /// The soft-cap: s becomes cap * tanh(s / cap).
 template <class T>
 void cap_scores(T* scores, T cap, index_t num_keys) noexcept {

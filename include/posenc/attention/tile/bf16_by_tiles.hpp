@@ -47,11 +47,15 @@ template <int M, int Part>
                                     a.row_step() * static_cast<index_t>(sizeof(bf16_pair)));
   });
 }
-template <int N, int Part>
+template <int N, int Part, bool Columns>
 [[gnu::always_inline]] inline void load_b(const pair_rows& b, index_t k) noexcept {
+  constexpr index_t bytes = sizeof(bf16_pair);
   for_each_register<N, 1>([&]<int n, int>() __attribute__((always_inline)) {
-    registers::load<first_of_b + n>(b.data + Part * b.part_stride + k * b.stride + n * side,
-                                    b.stride * static_cast<index_t>(sizeof(bf16_pair)));
+    const bf16_pair* const part = b.data + Part * b.part_stride;
+    if constexpr (Columns)
+      registers::load<first_of_b + n>(part + (n * b.stride + k) * side, side * bytes);
+    else
+      registers::load<first_of_b + n>(part + k * b.stride + n * side, b.stride * bytes);
   });
 }
 template <int M, int N>
@@ -63,9 +67,9 @@ template <int M, int N>
 
 /// Adds products of pairs [k, k + side) of all parts but those that are beyond a last place of the whole. One operand
 /// changes at a time, where it can.
-template <int M, int N, int PartsA, int PartsB>
+template <int M, int N, int PartsA, int PartsB, bool Columns>
 [[gnu::always_inline]] inline void add_products_of_parts(const pair_rows& a, const pair_rows& b, index_t k) noexcept {
-  load_b<N, 0>(b, k);
+  load_b<N, 0, Columns>(b, k);
   if constexpr (PartsA > 2) {
     load_a<M, 2>(a, k);
     add_products<M, N>();
@@ -74,27 +78,28 @@ template <int M, int N, int PartsA, int PartsB>
     load_a<M, 1>(a, k);
     add_products<M, N>();
     if constexpr (PartsB > 1) {
-      load_b<N, 1>(b, k);
+      load_b<N, 1, Columns>(b, k);
       add_products<M, N>();
     }
   }
   load_a<M, 0>(a, k);
   if constexpr (PartsB > 2) {
-    load_b<N, 2>(b, k);
+    load_b<N, 2, Columns>(b, k);
     add_products<M, N>();
   }
   if constexpr (PartsB > 1) {
-    load_b<N, 1>(b, k);
+    load_b<N, 1, Columns>(b, k);
     add_products<M, N>();
-    load_b<N, 0>(b, k);
+    load_b<N, 0, Columns>(b, k);
   }
   add_products<M, N>();
 }
 
-/// to[m][n] = sum over pairs k of a[m][k] * b[k][n], added to what is there if `Adds`; M x N registers of sums.
+/// to[m][n] = sum over pairs k of a[m][k] * b[k][n], added to what is there if `Adds`; M x N registers of sums. `Columns`
+/// says that b is given by column, in squares.
 /// `for_each_side` calls with the first of each so many pairs. A sum is rounded no more often than if the numbers had been
 /// multiplied whole, because the unit rounds it once for 32 of them.
-template <int M, int N, int PartsA, int PartsB, bool Adds, class ForEachSide>
+template <int M, int N, int PartsA, int PartsB, bool Adds, bool Columns = false, class ForEachSide>
 [[gnu::always_inline]] inline void multiply(const pair_rows& a, const pair_rows& b, ForEachSide for_each_side,
                                             float* to, index_t to_stride) noexcept {
   constexpr index_t bytes = sizeof(float);
@@ -105,7 +110,7 @@ template <int M, int N, int PartsA, int PartsB, bool Adds, class ForEachSide>
       registers::clear<2 * m + n>();
   });
   for_each_side([&](index_t k)
-                    __attribute__((always_inline)) { add_products_of_parts<M, N, PartsA, PartsB>(a, b, k); });
+                    __attribute__((always_inline)) { add_products_of_parts<M, N, PartsA, PartsB, Columns>(a, b, k); });
   for_each_register<M, N>([&]<int m, int n>() __attribute__((always_inline)) {
     registers::store<2 * m + n>(to + m * side * to_stride + n * side, to_stride * bytes);
   });
