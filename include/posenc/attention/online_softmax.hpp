@@ -121,6 +121,15 @@ struct softmax_rows {
   }
 
  private:
+  /// Below what power of two a weight is zero, which is for those to say who take it.
+  template <class Weigh>
+  static constexpr int least_exponent_of() noexcept {
+    if constexpr (requires { Weigh::least; })
+      return Weigh::least;
+    else
+      return least_exponent;
+  }
+
   // A NaN never wins the comparison; it reaches the sum, and so its row, as exp(NaN).
   template <class Scores>
   static vector largest_of(Scores scores, tile_edges::range keys) noexcept {
@@ -142,21 +151,23 @@ struct softmax_rows {
     const vector top = in_tile > before + patience ? in_tile : before;
     vector added;
     if constexpr (std::same_as<T, float>) {
+      constexpr int least = least_exponent_of<Weigh>();
       // log2(e) is multiplied in where the maximum is subtracted, except near the ends of the range, where the product
       // would not be finite. Lane by lane, so that a row's bits do not depend on its neighbours.
       const T units = scale * std::numbers::log2e_v<T>;
       const vector shift = top * std::numbers::log2e_v<T>;
       const auto ordinary = top > vector{} - 1e30F;
-      added = kernels::all_of(ordinary)
-                  ? weigh(
-                        q, keys,
-                        [=](index_t k)
-                            __attribute__((always_inline)) { return power_of_two(scores.again(k) * units - shift); })
-                  : weigh(
-                        q, keys, [=](index_t k) __attribute__((always_inline)) {
-                          return power_of_two(ordinary ? scores.again(k) * units - shift
-                                                       : (scores.again(k) * scale - top) * std::numbers::log2e_v<T>);
-                        });
+      added =
+          kernels::all_of(ordinary)
+              ? weigh(
+                    q, keys,
+                    [=](index_t k)
+                        __attribute__((always_inline)) { return power_of_two<least>(scores.again(k) * units - shift); })
+              : weigh(
+                    q, keys, [=](index_t k) __attribute__((always_inline)) {
+                      return power_of_two<least>(ordinary ? scores.again(k) * units - shift
+                                                          : (scores.again(k) * scale - top) * std::numbers::log2e_v<T>);
+                    });
     } else {
       added = weigh(
           q,

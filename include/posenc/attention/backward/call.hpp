@@ -341,8 +341,7 @@ class backward_call {
     if (!edges.whole || kind == numbers::of_any_kind) std::fill_n(p.gradients, p.count * tile_stride<T>, T(0));
     const T* values = m.values + p.first * row_stride<T>(sizes_.value_dim);
     if (kind == numbers::ordinary) {
-      to_weights(p.scores, bias, b.memory.minus_lse, edges);
-      by_parts(m).find_gradients(b.memory, p, edges);
+      by_parts(m).weigh(b.memory, bias, p, edges);
     } else if (kind == numbers::finite) {
       to_weights(p.scores, bias, b.memory.minus_lse, edges);
       of_values_.gradients(sizes_.value_dim, values, b.memory.d_out_transposed, p.scores, b.memory.delta, p.gradients,

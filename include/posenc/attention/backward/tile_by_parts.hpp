@@ -28,7 +28,7 @@ struct tile_by_parts {
   numbers split_keys(key_range) const noexcept { return numbers::finite; }
   numbers split_queries(const query_memory<T>&) const noexcept { return numbers::finite; }
   void score(const query_memory<T>&, const tile_part<T>&, const tile_edges&) const noexcept {}
-  void find_gradients(const query_memory<T>&, const tile_part<T>&, const tile_edges&) const noexcept {}
+  void weigh(const query_memory<T>&, const T*, const tile_part<T>&, const tile_edges&) const noexcept {}
   void multiply(const query_memory<T>&, const tile_part<T>&, const tile_edges&) const noexcept {}
 };
 
@@ -74,8 +74,10 @@ struct tile_by_parts<float> {
     products::of_pairs(split_keys_of_tile(), {m.split.queries, block_queries, sizes.head_dim}, part.scores, edges);
   }
 
-  void find_gradients(const query_memory<float>& m, const tile_part<float>& part,
-                      const tile_edges& edges) const noexcept {
+  /// Scores, and a bias if it is not null, become weights; finds their gradients.
+  void weigh(const query_memory<float>& m, const float* bias, const tile_part<float>& part,
+             const tile_edges& edges) const noexcept {
+    to_weights<least_exponent_of_parts>(part.scores, bias, m.minus_lse, edges);
     products::of_pairs(split_values_of_tile(), {m.split.d_out, block_queries, sizes.value_dim}, part.gradients, edges);
     through_softmax(part.gradients, part.scores, m.delta, part.count);
   }

@@ -15,14 +15,16 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// 2^x for x up to 127, within 2.2 ulp; 0 below -125.5, so also of minus infinity. NaN stays NaN. Never subnormal:
-/// some processors take a hundred times as long to multiply with such a weight.
-template <class V>
+/// Weights are never subnormal: some processors take a hundred times as long to multiply with such a number.
+inline constexpr int least_exponent = -125;
+
+/// 2^x for x up to 127, within 2.2 ulp; 0 below half of 2^Least, so also of minus infinity. NaN stays NaN.
+template <int Least = least_exponent, class V>
 [[gnu::always_inline]] inline V power_of_two(V x) noexcept {
   if constexpr (std::is_same_v<V, kernels::vector<float>>) {
 #if defined(__AVX512DQ__)
     // Instructions for both ends of it: x less the whole number below, and a product with 2 to the power of that.
-    const __mmask16 counts = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(-125.5F), _CMP_NLT_UQ);
+    const __mmask16 counts = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(Least - 0.5F), _CMP_NLT_UQ);
     const V part = (V)_mm512_maskz_reduce_ps(0xffff, (__m512)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
     V p = part * 0.00188529736F + 0.00897337589F;
     p = p * part + 0.0558359176F;
@@ -31,6 +33,7 @@ template <class V>
     p = p * part + 1.0F;
     return (V)_mm512_maskz_scalef_ps(counts, (__m512)p, (__m512)x);
 #else
+    static_assert(Least == least_exponent);
     using bits_t = kernels::vector<std::int32_t>;
     // 1.5 * 2^23 brings the nearest whole number to the lowest bits of a sum; 126 more, and it is the biased exponent of
     // half the power. The polynomial is of twice 2^part, so that the least exponent of all already gives zero.

@@ -57,20 +57,25 @@ template <class V>
   }
 }
 
-/// The same of as many rows as a vector has lanes, so that whole vectors are read and written.
-inline void transpose_vectors(const float* rows, index_t rows_stride, index_t head_dim, float scale, float* to,
-                              index_t to_stride) noexcept {
+/// to[j][i] = scale * rows[i][j] of as many rows and columns as a vector has lanes.
+inline void transpose_square(const float* rows, index_t rows_stride, float scale, float* to,
+                             index_t to_stride) noexcept {
   using vector = kernels::vector<float>;
   constexpr int n = int{kernels::lanes<float>};
+  vector block[n];
+#pragma GCC unroll 16
+  for (int i = 0; i < n; ++i) block[i] = kernels::load<vector>(rows + i * rows_stride) * scale;
+  transpose_square(block);
+#pragma GCC unroll 16
+  for (int i = 0; i < n; ++i) kernels::store(to + i * to_stride, block[i]);
+}
+
+/// The same of any number of columns.
+inline void transpose_vectors(const float* rows, index_t rows_stride, index_t head_dim, float scale, float* to,
+                              index_t to_stride) noexcept {
+  constexpr index_t n = kernels::lanes<float>;
   index_t d = 0;
-  for (; d + n <= head_dim; d += n) {
-    vector block[n];
-#pragma GCC unroll 16
-    for (int i = 0; i < n; ++i) block[i] = kernels::load<vector>(rows + i * rows_stride + d) * scale;
-    transpose_square(block);
-#pragma GCC unroll 16
-    for (int i = 0; i < n; ++i) kernels::store(to + (d + i) * to_stride, block[i]);
-  }
+  for (; d + n <= head_dim; d += n) transpose_square(rows + d, rows_stride, scale, to + d * to_stride, to_stride);
   for (index_t i = 0; d < head_dim && i < n; i += turned_rows)
     transpose_four_rows(rows + i * rows_stride + d, rows_stride, head_dim - d, scale, to + d * to_stride + i,
                         to_stride);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <posenc/attention/tile/bf16_pairs.hpp>
+#include <posenc/attention/tile/power_of_two.hpp>
 #include <posenc/attention/tile/visible_keys.hpp>
 #include <posenc/kernels/vectors.hpp>
 
@@ -21,6 +22,9 @@ namespace posenc::inline POSENC_ISA::detail {
   return (std::bit_cast<words>(first) + 0x8000U) >> 16 | ((std::bit_cast<words>(second) + 0x8000U) & 0xffff'0000U);
 }
 
+/// Of weights whose last part is never subnormal.
+inline constexpr int least_exponent_of_parts = -101;
+
 /// Takes what the upper halves of two vectors are out of them, and puts it side by side.
 [[gnu::always_inline]] inline kernels::vector<std::uint32_t> take_upper_halves(
     kernels::vector<float>& first, kernels::vector<float>& second) noexcept {
@@ -37,6 +41,7 @@ namespace posenc::inline POSENC_ISA::detail {
 template <int Parts>
 struct weights_of_tile {
   using vector = kernels::vector<float>;
+  static constexpr int least = Parts == 1 ? least_exponent : least_exponent_of_parts;
 
   bf16_pair* pairs;
   index_t stride;
