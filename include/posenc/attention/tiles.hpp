@@ -255,7 +255,7 @@ class attend_call {
     if constexpr (may_pair) {
       if (sizes_.in_pairs) {
         const bool ordinary = load_query_pairs<splits>(q_, head, first_query, num_queries, sizes_.row_size(),
-                                                       as_pairs(memory_of.queries), query_stride_, b.padded_queries());
+                                                       query_pairs(b), b.padded_queries());
         if (!ordinary) b.not_ordinary = rows_that_are_not_ordinary(q_, head, first_query, num_queries);
       }
     }
@@ -365,6 +365,10 @@ class attend_call {
     return found;
   }
 
+  pair_columns query_pairs(const block& b) const noexcept {
+    return unit::columns(as_pairs(b.memory_of.queries), sizes_.row_size(), b.padded_queries(), query_stride_);
+  }
+
   /// Rows of a tile that is brought together.
   index_t padded_keys() const noexcept { return sizes_.padded_keys(block_.num_keys); }
   auto values_of(const memory& m) const noexcept {
@@ -386,8 +390,10 @@ class attend_call {
   /// Values wait until the tiles are done, or one is left out, or moves a maximum.
   template <bool Careful, class SeenTile>
   void attend_tiles_of_pairs(block& b, SeenTile seen_tile, index_t num_tiles, const memory& m) const noexcept {
-    const typename unit::template weights<parts_of_weights> weights{as_pairs(m.weight_pairs), query_stride_,
-                                                                    block_.tiles_at_once, padded_keys()};
+    const typename unit::template weights<parts_of_weights> weights{
+        unit::columns(as_pairs(m.weight_pairs), block_.tiles_at_once * padded_keys() / 2, b.padded_queries(),
+                      query_stride_),
+        padded_keys()};
     tile_edges edges;
     key_range seen[max_tiles_at_once];
     index_t first_waiting = 0;
@@ -423,10 +429,9 @@ class attend_call {
   template <bool Careful, class Weights>
   bool absorb_pairs(const block& b, const key_tile& tile, const Weights& weights, const memory& m,
                     const tile_edges& edges) const noexcept {
-    const index_t stride = query_stride_, queries = b.padded_queries();
-    unit::template multiply_keys<parts_of_keys, parts_of_queries>(
-        tile.key_pairs, sizes_.row_size(), pair_rows{as_pairs(b.memory_of.queries), stride, sizes_.row_size() * stride},
-        m.scores, queries, edges);
+    const index_t stride = query_stride_;
+    unit::template multiply_keys<parts_of_keys, parts_of_queries>(tile.key_pairs, sizes_.row_size(), query_pairs(b),
+                                                                  m.scores, stride, b.padded_queries(), edges);
     return scores_.absorb(
         b, tile, m, edges, scale_,
         softmax_of(b), [&](index_t q, tile_edges::range seen, auto weight) __attribute__((always_inline)) {

@@ -45,8 +45,11 @@ class split_operand {
     return num_parts * across * pairs_along(along);
   }
 
-  /// Rows or columns from one on that is a multiple of a side.
-  pair_rows from(index_t across) const noexcept { return {pairs_ + across * stride_, stride_, part_stride_, true}; }
+  /// Rows from one on that is a multiple of a side.
+  pair_rows rows(index_t first) const noexcept { return {pairs_ + first * stride_, stride_, part_stride_, true}; }
+  pair_columns columns(index_t first) const noexcept {
+    return {pairs_ + first * stride_, side, side * stride_, part_stride_};
+  }
   index_t num_pairs() const noexcept { return stride_; }
 
   template <bool Asked>
@@ -151,8 +154,8 @@ struct split_products<float> {
           const auto keys = edges.keys_of(q, q + N * side);
           for_sides(
               keys.first / side * side, keys.end, [&]<int M>(index_t k) __attribute__((always_inline)) {
-                multiply<M, N, parts, parts, false, true>(rows.from(k), columns.from(q), all, tile + k * stride + q,
-                                                          stride);
+                multiply<M, N, parts, parts, false>(rows.rows(k), columns.columns(q), all, tile + k * stride + q,
+                                                    stride);
               });
         });
   }
@@ -172,8 +175,7 @@ struct split_products<float> {
           const auto seen = along(queries.first / depth * side, pairs_of(queries.end));
           for_sides(
               0, num_columns, [&]<int N>(index_t c) __attribute__((always_inline)) {
-                multiply<M, N, parts, parts, true, true>(some.from(0), rows.from(c), seen, sums + k * stride + c,
-                                                         stride);
+                multiply<M, N, parts, parts, true>(some.rows(0), rows.columns(c), seen, sums + k * stride + c, stride);
               });
         });
   }
@@ -191,8 +193,8 @@ struct split_products<float> {
           const auto seen = along(keys.first / depth * side, pairs_of(keys.end));
           for_sides(
               0, num_columns, [&]<int M>(index_t c) __attribute__((always_inline)) {
-                multiply<M, N, parts, parts, true, true>(transposed.from(c), some.from(0), seen, sums + c * stride + q,
-                                                         stride);
+                multiply<M, N, parts, parts, true>(transposed.rows(c), some.columns(0), seen, sums + c * stride + q,
+                                                   stride);
               });
         });
   }

@@ -56,17 +56,20 @@ struct bf16_unit {
 
   /// scores[k][q] = sum over d < 2 num_pairs of keys[k][d] * queries[d][q].
   template <int PartsOfKeys, int PartsOfQueries>
-  static void multiply_keys(const pair_rows& keys, index_t num_pairs, const pair_rows& queries, float* scores,
-                            index_t padded_queries, const tile_edges& edges) noexcept {
-    detail::multiply_keys(tile_rows<bf16_pair>{keys.data, keys.stride}, num_pairs, queries.data, scores, queries.stride,
-                          padded_queries, edges);
+  static void multiply_keys(const pair_rows& keys, index_t num_pairs, const pair_columns& queries, float* scores,
+                            index_t stride, index_t padded_queries, const tile_edges& edges) noexcept {
+    detail::multiply_keys(tile_rows<bf16_pair>{keys.data, keys.stride}, num_pairs,
+                          static_cast<const bf16_pair*>(queries.data), scores, stride, padded_queries, edges);
   }
 
   template <int Parts>
   using weights = weight_pairs<Parts>;
 
   static constexpr bool takes_squares = false;  // of keys
-  static constexpr bool sums_columns = false;   // of outputs
+  static pair_columns columns(bf16_pair* memory, index_t num_pairs, index_t /*num_columns*/, index_t stride) noexcept {
+    return pair_columns::as_rows(memory, num_pairs, stride);
+  }
+  static constexpr bool sums_columns = false;  // of outputs
 
   /// Values of a tile, [key / 2][column].
   template <int Parts>
@@ -100,7 +103,7 @@ struct bf16_unit {
   static void add_values(const weight_pairs<PartsOfWeights>& weights, const key_range* /*seen*/, index_t /*first*/,
                          index_t /*end*/, const values<PartsOfValues>& values, const block_output<float>& output,
                          index_t /*padded_queries*/, const tile_edges& of_one_tile) noexcept {
-    detail::add_values(static_cast<const bf16_pair*>(weights.memory), weights.stride,
+    detail::add_values(static_cast<const bf16_pair*>(weights.pairs.data), weights.pairs.pair_step,
                        tile_rows<bf16_pair>{values.memory, values.stride}, values.num_columns, output.data,
                        output.stride, of_one_tile);
   }

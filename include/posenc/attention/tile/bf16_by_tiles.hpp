@@ -47,15 +47,11 @@ template <int M, int Part>
                                     a.row_step() * static_cast<index_t>(sizeof(bf16_pair)));
   });
 }
-template <int N, int Part, bool Columns>
-[[gnu::always_inline]] inline void load_b(const pair_rows& b, index_t k) noexcept {
-  constexpr index_t bytes = sizeof(bf16_pair);
+template <int N, int Part>
+[[gnu::always_inline]] inline void load_b(const pair_columns& b, index_t k) noexcept {
   for_each_register<N, 1>([&]<int n, int>() __attribute__((always_inline)) {
-    const bf16_pair* const part = b.data + Part * b.part_stride;
-    if constexpr (Columns)
-      registers::load<first_of_b + n>(part + (n * b.stride + k) * side, side * bytes);
-    else
-      registers::load<first_of_b + n>(part + k * b.stride + n * side, b.stride * bytes);
+    registers::load<first_of_b + n>(b.data + Part * b.part_stride + n * b.side_step + k * side,
+                                    side * static_cast<index_t>(sizeof(bf16_pair)));
   });
 }
 template <int M, int N>
@@ -67,9 +63,10 @@ template <int M, int N>
 
 /// Adds products of pairs [k, k + side) of all parts but those that are beyond a last place of the whole. One operand
 /// changes at a time, where it can.
-template <int M, int N, int PartsA, int PartsB, bool Columns>
-[[gnu::always_inline]] inline void add_products_of_parts(const pair_rows& a, const pair_rows& b, index_t k) noexcept {
-  load_b<N, 0, Columns>(b, k);
+template <int M, int N, int PartsA, int PartsB>
+[[gnu::always_inline]] inline void add_products_of_parts(const pair_rows& a, const pair_columns& b,
+                                                         index_t k) noexcept {
+  load_b<N, 0>(b, k);
   if constexpr (PartsA > 2) {
     load_a<M, 2>(a, k);
     add_products<M, N>();
@@ -78,29 +75,29 @@ template <int M, int N, int PartsA, int PartsB, bool Columns>
     load_a<M, 1>(a, k);
     add_products<M, N>();
     if constexpr (PartsB > 1) {
-      load_b<N, 1, Columns>(b, k);
+      load_b<N, 1>(b, k);
       add_products<M, N>();
     }
   }
   load_a<M, 0>(a, k);
   if constexpr (PartsB > 2) {
-    load_b<N, 2, Columns>(b, k);
+    load_b<N, 2>(b, k);
     add_products<M, N>();
   }
   if constexpr (PartsB > 1) {
-    load_b<N, 1, Columns>(b, k);
+    load_b<N, 1>(b, k);
     add_products<M, N>();
-    load_b<N, 0, Columns>(b, k);
+    load_b<N, 0>(b, k);
   }
   add_products<M, N>();
 }
 
-/// to[m][n] = sum over pairs k of a[m][k] * b[k][n], added to what is there if `Adds`; M x N registers of sums. `Columns`
-/// says that b is given by column, in squares.
+/// to[m][n] = sum over pairs k of a[m][k] * b[k][n], added to what is there if `Adds`; M x N registers of sums. b is
+/// in squares.
 /// `for_each_side` calls with the first of each so many pairs. A sum is rounded no more often than if the numbers had been
 /// multiplied whole, because the unit rounds it once for 32 of them.
-template <int M, int N, int PartsA, int PartsB, bool Adds, bool Columns = false, class ForEachSide>
-[[gnu::always_inline]] inline void multiply(const pair_rows& a, const pair_rows& b, ForEachSide for_each_side,
+template <int M, int N, int PartsA, int PartsB, bool Adds, class ForEachSide>
+[[gnu::always_inline]] inline void multiply(const pair_rows& a, const pair_columns& b, ForEachSide for_each_side,
                                             float* to, index_t to_stride) noexcept {
   constexpr index_t bytes = sizeof(float);
   for_each_register<M, N>([&]<int m, int n>() __attribute__((always_inline)) {
@@ -110,7 +107,7 @@ template <int M, int N, int PartsA, int PartsB, bool Adds, bool Columns = false,
       registers::clear<2 * m + n>();
   });
   for_each_side([&](index_t k)
-                    __attribute__((always_inline)) { add_products_of_parts<M, N, PartsA, PartsB, Columns>(a, b, k); });
+                    __attribute__((always_inline)) { add_products_of_parts<M, N, PartsA, PartsB>(a, b, k); });
   for_each_register<M, N>([&]<int m, int n>() __attribute__((always_inline)) {
     registers::store<2 * m + n>(to + m * side * to_stride + n * side, to_stride * bytes);
   });
@@ -145,8 +142,9 @@ struct bf16_unit {
 
   /// scores[k][q] = sum over d < 2 num_pairs of keys[k][d] * queries[d][q].
   template <int PartsOfKeys, int PartsOfQueries>
-  [[gnu::noinline]] static void multiply_keys(const pair_rows& keys, index_t num_pairs, const pair_rows& queries,
-                                              float* scores, index_t padded_queries, const tile_edges& edges) noexcept {
+  [[gnu::noinline]] static void multiply_keys(const pair_rows& keys, index_t num_pairs, const pair_columns& queries,
+                                              float* scores, index_t stride, index_t padded_queries,
+                                              const tile_edges& edges) noexcept {
     using namespace matrix_products;
     const auto columns = [num_pairs](auto f) __attribute__((always_inline)) {
       for (index_t k = 0; k < num_pairs; k += side) f(k);
@@ -156,8 +154,8 @@ struct bf16_unit {
           const auto seen = edges.keys_of(q, q + N * side);
           for_sides(
               seen.first / side * side, seen.end, [&]<int M>(index_t k) __attribute__((always_inline)) {
-                multiply<M, N, PartsOfKeys, PartsOfQueries, false>(keys.from(k * keys.stride), queries.from(q), columns,
-                                                                   scores + k * queries.stride + q, queries.stride);
+                multiply<M, N, PartsOfKeys, PartsOfQueries, false>(keys.from(k * keys.stride), queries.from(0, q),
+                                                                   columns, scores + k * stride + q, stride);
               });
         });
   }
@@ -169,6 +167,9 @@ struct bf16_unit {
   using weights = weight_pairs<Parts>;
 
   static constexpr bool takes_squares = true;  // of keys
+  static pair_columns columns(bf16_pair* memory, index_t num_pairs, index_t num_columns, index_t /*stride*/) noexcept {
+    return pair_columns::in_squares(memory, num_pairs, num_columns);
+  }
 
   /// Columns of values in squares, pairs of keys along them.
   template <int Parts>
@@ -249,14 +250,14 @@ struct bf16_unit {
     const auto keys = [&sides, num_sides ](auto f) __attribute__((always_inline)) {
       for (index_t i = 0; i < num_sides; ++i) f(sides[i]);
     };
-    const pair_rows columns = values.columns(), of_keys = weights.rows();
+    const pair_rows columns = values.columns();
     for_sides(
         0, padded_queries, [&]<int N>(index_t q) __attribute__((always_inline)) {
           for_sides(
               0, values.num_columns, [&]<int M>(index_t c) __attribute__((always_inline)) {
-                multiply<M, N, PartsOfValues, PartsOfWeights, true>(columns.from(c * columns.stride), of_keys.from(q),
-                                                                    keys, output.data + c * output.stride + q,
-                                                                    output.stride);
+                multiply<M, N, PartsOfValues, PartsOfWeights, true>(columns.from(c * columns.stride),
+                                                                    weights.pairs.from(0, q), keys,
+                                                                    output.data + c * output.stride + q, output.stride);
               });
         });
   }

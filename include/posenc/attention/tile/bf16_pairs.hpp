@@ -44,6 +44,30 @@ struct pair_rows {
   pair_rows from(index_t offset) const noexcept { return {data + offset, stride, part_stride, in_squares}; }
 };
 
+/// Columns of pairs, part after part, by sides of sixteen. In squares a side's pairs lie one after the other, and as rows
+/// those of all columns do.
+struct pair_columns {
+  static constexpr index_t side = pair_rows::side;
+
+  bf16_pair* data;
+  index_t pair_step;
+  index_t side_step;
+  index_t part_stride;
+
+  static pair_columns in_squares(bf16_pair* data, index_t num_pairs, index_t num_columns) noexcept {
+    return {data, side, side * num_pairs, num_pairs * num_columns};
+  }
+  static pair_columns as_rows(bf16_pair* data, index_t num_pairs, index_t stride) noexcept {
+    return {data, stride, side, num_pairs * stride};
+  }
+
+  /// Pair k of the sixteen columns from one on that is a multiple of a side.
+  bf16_pair* at(index_t k, index_t column) const noexcept { return data + k * pair_step + column / side * side_step; }
+  pair_columns from(index_t k, index_t column) const noexcept {
+    return {at(k, column), pair_step, side_step, part_stride};
+  }
+};
+
 template <class S>
 concept sum_of_bf16 = std::same_as<S, bf16> || std::same_as<S, f16> || std::same_as<S, float>;
 
@@ -151,11 +175,11 @@ void split_row(const S* row, index_t head_dim, index_t num_pairs, bf16_pair* to,
   }
 }
 
-/// to[part][d / 2][i] = columns d and d + 1 of row first + i, zeros from `count` on and beyond head_dim up to `num_pairs`.
-/// False if a number is not ordinary.
+/// Pair d / 2 of column i is columns d and d + 1 of row first + i; zeros from `count` on and beyond head_dim up to
+/// `num_pairs`. False if a number is not ordinary.
 template <bool Asked, class S>
-bool load_query_pairs(head_view<S> x, index_t head, index_t first, index_t count, index_t num_pairs, bf16_pair* to,
-                      index_t stride, index_t padded_queries) noexcept {
+bool load_query_pairs(head_view<S> x, index_t head, index_t first, index_t count, index_t num_pairs,
+                      const pair_columns& to, index_t padded_queries) noexcept {
   using element = std::remove_const_t<S>;
   constexpr index_t n = kernels::lanes<float>;
   ordinary_so_far<Asked> ordinary;
@@ -170,7 +194,7 @@ bool load_query_pairs(head_view<S> x, index_t head, index_t first, index_t count
           see_both(block[r], ordinary);
         }
         transpose_square(block);
-        for (index_t j = 0; j < std::min(n, num_pairs - k); ++j) kernels::store(to + (k + j) * stride + i, block[j]);
+        for (index_t j = 0; j < std::min(n, num_pairs - k); ++j) kernels::store(to.at(k + j, i), block[j]);
       }
     } else {
       for (index_t d = 0; d < 2 * num_pairs; d += n) {
@@ -185,7 +209,7 @@ bool load_query_pairs(head_view<S> x, index_t head, index_t first, index_t count
           const parts_of_floats<num_parts<element>> of_first(block[j]), of_second(block[j + 1]);
 #pragma GCC unroll 3
           for (int p = 0; p < num_parts<element>; ++p)
-            kernels::store(to + (p * num_pairs + (d + j) / 2) * stride + i,
+            kernels::store(to.at((d + j) / 2, i) + p * to.part_stride,
                            upper_halves(of_first.part[p], of_second.part[p]));
         }
       }

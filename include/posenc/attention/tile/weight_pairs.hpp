@@ -37,15 +37,13 @@ inline constexpr int least_exponent_of_parts = -101;
   return upper_halves(take(first), take(second));
 }
 
-/// Weights of a tile, [part][key / 2][query]: put there by a softmax that calls this for lanes of queries.
+/// Weights of a tile, a column for each query: put there by a softmax that calls this for lanes of queries.
 template <int Parts>
 struct weights_of_tile {
   using vector = kernels::vector<float>;
   static constexpr int least = Parts == 1 ? least_exponent : least_exponent_of_parts;
 
-  bf16_pair* pairs;
-  index_t stride;
-  index_t part_stride;
+  pair_columns pairs;
   index_t num_keys;  // padded
 
   /// Weights of key k by a function of it, zeros of those not seen. Returns their sum.
@@ -75,28 +73,21 @@ struct weights_of_tile {
  private:
   /// A weight is what is left of it when the parts before were taken. The last is rounded, unless nothing would be.
   [[gnu::always_inline]] void put(index_t q, index_t k, vector lower, vector upper) const noexcept {
-    bf16_pair* const at = pairs + k / 2 * stride + q;
+    bf16_pair* const at = pairs.at(k / 2, q);
 #pragma GCC unroll 3
     for (int p = 0; p < Parts; ++p)
-      kernels::store(at + p * part_stride,
+      kernels::store(at + p * pairs.part_stride,
                      p + 1 == Parts && Parts < 3 ? rounded(lower, upper) : take_upper_halves(lower, upper));
   }
 };
 
-/// Weights of a block of queries for several tiles of keys.
+/// Weights of a block of queries for several tiles of keys, one after the other.
 template <int Parts>
 struct weight_pairs {
-  bf16_pair* memory;  // [parts, tiles, keys of a tile / 2, queries]
-  index_t stride;     // of queries
-  index_t num_tiles;
+  pair_columns pairs;
   index_t num_keys;  // of a tile, padded
 
-  index_t tile_stride() const noexcept { return num_keys / 2 * stride; }
-  index_t part_stride() const noexcept { return num_tiles * tile_stride(); }
-  weights_of_tile<Parts> of_tile(index_t i) const noexcept {
-    return {memory + i * tile_stride(), stride, part_stride(), num_keys};
-  }
-  pair_rows rows() const noexcept { return {memory, stride, part_stride()}; }
+  weights_of_tile<Parts> of_tile(index_t i) const noexcept { return {pairs.from(i * num_keys / 2, 0), num_keys}; }
 };
 
 }  // namespace posenc::inline POSENC_ISA::detail
