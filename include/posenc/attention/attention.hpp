@@ -53,8 +53,7 @@ void attention(head_view<Q> q, head_view<K> k, head_view<V> v, head_view<O> out,
   static_assert(
       !embedding_encoding<E, query_type> || query_key_encoding<E, query_type> || score_encoding<E, compute_t<Q>>,
       "posenc: this encoding acts on embeddings only, and attention sees none. Add it to the embeddings (add_to) "
-      "before "
-      "the projections and pass no_encoding{}, or call self_attention");
+      "before the projections and pass no_encoding{}, or call self_attention");
   if constexpr (query_key_encoding<E, query_type> || query_key_encoding<E, key_type>) {
     raise_if(check_attend(q, k, v, out, scores_of(encoding), options));
     const index_t query_offset = detail::resolve_query_offset(options, q.num_tokens, k.num_tokens);
