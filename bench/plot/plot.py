@@ -5,8 +5,8 @@
     taskset -c 1 build/peers/bin/python bench/peers/measure.py --out peers.json
     bench/plot/plot.py --suite bench.json --peers peers.json --to docs
 
-Writes ratios.svg (each row as a share of its limit), peers.svg, error.svg (exactness against position) and growth.svg
-(time against length), whichever the given files hold rows for.
+Writes ratios.svg (each row as a share of its limit), roofline.svg, peers.svg, error.svg (exactness against position) and
+growth.svg (time against length), whichever the given files hold rows for.
 """
 import argparse
 import json
@@ -32,15 +32,17 @@ def rows_of(path):
     return {name: {key: statistics.median(all_of) for key, all_of in row.items()} for name, row in values.items()}
 
 
-def draw(script, data, to):
-    """Runs a gnuplot script of this folder over a table."""
+def draw(script, data, to, **numbers):
+    """Runs a gnuplot script of this folder over a table, with numbers as variables."""
     if not data:
         return
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as table:
         table.write("\n".join("\t".join(str(field) for field in line) for line in data) + "\n")
         table.flush()
         picture = to / f"{script}.svg"
-        subprocess.run(["gnuplot", "-e", f"data='{table.name}'; picture='{picture}'", HERE / f"{script}.gp"], check=True)
+        variables = "".join(f"; {name}={value}" for name, value in numbers.items())
+        subprocess.run(["gnuplot", "-e", f"data='{table.name}'; picture='{picture}'{variables}", HERE / f"{script}.gp"],
+                       check=True)
         print(picture)
 
 
@@ -53,6 +55,39 @@ def ratios(rows):
             limit = next(key[3:] for key in row if key.startswith("of_"))
             out.append((f'"{name} (of {limit})"'.replace("_", " "), share))
     return out
+
+
+# Of each row: what the picture calls it, flops a byte that is moved, and flops in what its rate counts.
+ROOFLINE = {
+    # A pair of floats is 16 bytes read and written, and takes four products and two sums.
+    "rotate_by_rows<float, pairing::half>/bytes:16384/heads:32": ("rotation, L1", 6 / 16, 6 / 16),
+    "rotate_by_rows<float, pairing::half>/bytes:268435456/heads:32": ("rotation, memory", 6 / 16, 6 / 16),
+    "rotate_by_rows<bf16, pairing::half>/bytes:268435456/heads:32": ("rotation of bf16, memory", 6 / 8, 6 / 8),
+    # Three floats are moved for a sum.
+    "add_learned_rows/bytes:100663296": ("x += rows, memory", 1 / 12, 1 / 12),
+    # Four heads multiply and add each number of the cache; the rate is that of as many floats.
+    "decode_f32<layout::by_head>/num_keys:32768": ("decoding", 2, 2),
+    "decode_narrow<bf16, layout::by_head>/num_keys:32768": ("decoding, bf16", 4, 2),
+    "decode_narrow<std::int8_t, layout::by_head>/num_keys:32768": ("decoding, int8", 8 * 128 / 132, 2),
+    # 4 n^2 head_dim flops for 4 n head_dim numbers, or half as many.
+    "attention<float>/tokens:2048/head_dim:128/causal:1": ("attention, causal", 2048 / 8, 1),
+    "attention<float>/tokens:2048/head_dim:128/causal:0": ("attention", 2048 / 4, 1),
+    "attention<bf16>/tokens:2048/head_dim:128/causal:0": ("attention, bf16", 2048 / 2, 1),
+}
+
+
+def roofline(rows):
+    return [(f'"{name}"', flops_a_byte, rows[row]["rate"] * flops / 1e9)
+            for row, (name, flops_a_byte, flops) in ROOFLINE.items() if row in rows]
+
+
+def roofs(rows):
+    """Bytes a second of scaling in place, near and far, and of reading; and the peak of multiply-adds; in 1e9."""
+    peak = rows["attention<float>/tokens:2048/head_dim:128/causal:0"]
+    return {"l1": rows["limit_of_scale/bytes:24576"]["rate"] / 1e9,
+            "memory": rows["limit_of_scale/bytes:402653184"]["rate"] / 1e9,
+            "reading": rows["limit_of_reading/bytes:402653184"]["rate"] / 1e9,
+            "peak": peak["rate"] / peak["of_peak"] / 1e9}
 
 
 def errors(rows):
@@ -90,6 +125,8 @@ def main():
     if arguments.suite:
         rows = rows_of(arguments.suite)
         draw("ratios", ratios(rows), arguments.to)
+        if points := roofline(rows):
+            draw("roofline", points, arguments.to, **roofs(rows))
         draw("error", errors(rows), arguments.to)
         draw("growth", growth(rows), arguments.to)
     if arguments.peers:
