@@ -19,8 +19,8 @@ template <class T>
 void transpose_four_rows(const T* rows, index_t rows_stride, index_t head_dim, T scale, T* to,
                          index_t to_stride) noexcept {
   using quad = typename kernels::detail::vector_of<T, 4>::type;
-  index_t d = 0;
-  for (; d + 4 <= head_dim; d += 4) {
+  const index_t whole = head_dim - head_dim % 4;
+  for (index_t d = 0; d < whole; d += 4) {
     quad row[4];
     for (index_t i = 0; i < 4; ++i) {
       std::memcpy(&row[i], rows + i * rows_stride + d, sizeof row[i]);
@@ -35,7 +35,7 @@ void transpose_four_rows(const T* rows, index_t rows_stride, index_t head_dim, T
         __builtin_shufflevector(high_a, high_b, 0, 1, 4, 5), __builtin_shufflevector(high_a, high_b, 2, 3, 6, 7)};
     for (index_t j = 0; j < 4; ++j) std::memcpy(to + (d + j) * to_stride, &column[j], sizeof column[j]);
   }
-  for (; d < head_dim; ++d) {
+  for (index_t d = whole; d < head_dim; ++d) {
     for (index_t i = 0; i < 4; ++i) to[d * to_stride + i] = scale * rows[i * rows_stride + d];
   }
 }
