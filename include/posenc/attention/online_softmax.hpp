@@ -74,6 +74,18 @@ auto weights_in(T* tile, index_t stride, index_t num_keys) noexcept {
   };
 }
 
+/// Who takes weights may have those below a power of two for zeros.
+template <int Least, class Weigh>
+struct weigh_above : Weigh {};
+template <int Least, class Weigh>
+weigh_above<Least, Weigh> zero_below(const Weigh& weigh) noexcept {
+  return {weigh};
+}
+template <class Weigh>
+inline constexpr int least_weight = least_exponent;
+template <int Least, class Weigh>
+inline constexpr int least_weight<weigh_above<Least, Weigh>> = Least;
+
 /// Maxima start at the lowest number, not at minus infinity: a row that only meets minus infinities then has
 /// differences that are minus infinite rather than undefined, and its sum stays zero without a test.
 template <real T>
@@ -121,15 +133,6 @@ struct softmax_rows {
   }
 
  private:
-  /// Below what power of two a weight is zero, which is for those to say who take it.
-  template <class Weigh>
-  static constexpr int least_exponent_of() noexcept {
-    if constexpr (requires { Weigh::least; })
-      return Weigh::least;
-    else
-      return least_exponent;
-  }
-
   // A NaN never wins the comparison; it reaches the sum, and so its row, as exp(NaN).
   template <class Scores>
   static vector largest_of(Scores scores, tile_edges::range keys) noexcept {
@@ -151,7 +154,7 @@ struct softmax_rows {
     const vector top = in_tile > before + patience ? in_tile : before;
     vector added;
     if constexpr (std::same_as<T, float>) {
-      constexpr int least = least_exponent_of<Weigh>();
+      constexpr int least = least_weight<Weigh>;
       // log2(e) is multiplied in where the maximum is subtracted, except near the ends of the range, where the product
       // would not be finite. Lane by lane, so that a row's bits do not depend on its neighbours.
       const T units = scale * std::numbers::log2e_v<T>;

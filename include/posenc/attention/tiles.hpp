@@ -432,22 +432,21 @@ class attend_call {
     const index_t stride = query_stride_;
     unit::template multiply_keys<parts_of_keys, parts_of_queries>(tile.key_pairs, sizes_.row_size(), query_pairs(b),
                                                                   m.scores, stride, b.padded_queries(), edges);
-    return scores_.absorb(
-        b, tile, m, edges, scale_,
-        softmax_of(b), [&](index_t q, tile_edges::range seen, auto weight) __attribute__((always_inline)) {
-          if constexpr (!Careful) {
-            return weights(q, seen, weight);
-          } else {
-            for (index_t k = 0; k < tile.count; ++k) {
-              if (k < seen.first || k >= seen.end) kernels::store(m.scores + k * stride + q, kernels::vector<T>{});
-            }
-            return weights(q, seen, [&](index_t k) {
-              const auto of_key = weight(k);
-              kernels::store(m.scores + k * stride + q, of_key);
-              return of_key;
-            });
-          }
+    const auto weigh = [&](index_t q, tile_edges::range seen, auto weight) __attribute__((always_inline)) {
+      if constexpr (!Careful) {
+        return weights(q, seen, weight);
+      } else {
+        for (index_t k = 0; k < tile.count; ++k) {
+          if (k < seen.first || k >= seen.end) kernels::store(m.scores + k * stride + q, kernels::vector<T>{});
+        }
+        return weights(q, seen, [&](index_t k) {
+          const auto of_key = weight(k);
+          kernels::store(m.scores + k * stride + q, of_key);
+          return of_key;
         });
+      }
+    };
+    return scores_.absorb(b, tile, m, edges, scale_, softmax_of(b), zero_below<Weights::least>(weigh));
   }
 
   void add_values_not_finite(const block& b, const key_tile& tile, const memory& m) const noexcept {
