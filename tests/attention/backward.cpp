@@ -60,26 +60,6 @@ void expect_reference_gradients(unsigned seed, const E& encoding, int num_calls,
   }
 }
 
-/// As plain as a call can be: no option drawn, one sequence.
-random_attention plain_call(random_values& random, index_t num_tokens, index_t num_heads, index_t head_dim) {
-  random_attention call(random, 0);
-  call.num_queries = call.num_keys = num_tokens;
-  call.num_heads = call.num_kv_heads = num_heads;
-  call.head_dim = call.value_dim = head_dim;
-  call.band = {};
-  call.query_offset.reset();
-  call.scale.reset();
-  call.softcap = 0;
-  call.first_head = 0;
-  call.sinks.clear();
-  call.sinks_in_float.clear();
-  call.key_ranges.clear();
-  call.mask = {};
-  call.query_ids.clear();
-  call.key_ids.clear();
-  return call;
-}
-
 template <real T>
 alibi<T> slopes() {
   random_values random(100);
@@ -442,81 +422,4 @@ TEST_CASE("backward: NaN in a query reaches its own row and the keys it sees", "
     CHECK(std::isnan(trial.dk.view().row(t, 0)[0]) == (t <= 20));
     CHECK(std::isnan(trial.dv.view().row(t, 0)[0]) == (t <= 20));
   }
-}
-
-TEST_CASE("backward: errors name the argument and the rule, before anything is written", "[backward]") {
-  random_values random(29);
-  const random_attention call = plain_call(random, 5, 2, 4);
-  const auto encoding = slopes<float>();
-  gradient_trial<float, alibi<float>> x(random, call, encoding);
-  x.go_forward();
-  auto options = x.options();
-  const auto before = x;
-  x.workspace.resize(
-      static_cast<std::size_t>(backward_workspace_size(x.q.view(), x.k.view(), x.v.view(), encoding, options)));
-  options.run.workspace = x.workspace;
-  const auto gradients = x.gradients();
-  const auto run = [&](const auto& e, const attend_gradients<float>& g, const attend_options<float>& o) {
-    attend_backward(x.q.view(), x.k.view(), x.v.view(), x.out.view(), x.d_out.view(), g, e, o);
-  };
-  const auto with = [&](auto change) {
-    auto g = gradients;
-    change(g);
-    return g;
-  };
-  CHECK_THROWS_WITH(run(encoding, with([&](auto& g) { g.queries.num_tokens = 4; }), options),
-                    "attend_backward: gradients.queries: num_tokens is 4, expected 5, that of what it belongs to");
-  CHECK_THROWS_WITH(run(encoding, with([&](auto& g) { g.keys.num_heads = 1; }), options),
-                    "attend_backward: gradients.keys: num_heads is 1, expected 2, that of what it belongs to");
-  CHECK_THROWS_WITH(run(encoding, with([&](auto& g) { g.values.head_dim = 3; }), options),
-                    "attend_backward: gradients.values: head_dim is 3, expected 4, that of what it belongs to");
-  CHECK_THROWS_WITH(run(encoding, with([&](auto& g) { g.sinks = x.lse; }), options),
-                    "attend_backward: number of gradients.sinks is 10, expected none or 0, one for each sink");
-  CHECK_THROWS_WITH(run(encoding, with([&](auto& g) { g.parameters = x.lse; }), options),
-                    "attend_backward: number of gradients.parameters is 10, expected none or 9, one for each "
-                    "parameter of the encoding");
-  CHECK_THROWS_WITH(run(alibi<float>(1), with([&](auto& g) { g.parameters = {}; }), options),
-                    "attend_backward: num_heads is 2, expected at most 1, the heads of the encoding");
-  auto no_lse = options;
-  no_lse.lse = {};
-  CHECK_THROWS_WITH(run(encoding, gradients, no_lse),
-                    "attend_backward: num_tokens of lse is 0, expected 5: what attend has stored through the same "
-                    "options");
-  auto narrow = options;
-  narrow.run.workspace = options.run.workspace.first(options.run.workspace.size() - 1);
-  const std::string size = std::to_string(options.run.workspace.size());
-  CHECK_THROWS_WITH(run(encoding, gradients, narrow),
-                    "attend_backward: size of run.workspace is " + std::to_string(options.run.workspace.size() - 1) +
-                        ", expected at least " + size + "; backward_workspace_size tells");
-  CHECK_THROWS_WITH(attend_backward(x.q.view(), x.k.view(), x.v.view(), x.out.view(), x.d_out.view().tokens(0, 4),
-                                    gradients, encoding, options),
-                    "attend_backward: d_out: num_tokens is 4, expected 5, that of what it belongs to");
-  CHECK(x.dq.values == before.dq.values);
-  CHECK(x.dk.values == before.dk.values);
-  CHECK(x.dv.values == before.dv.values);
-  CHECK(x.d_parameters == before.d_parameters);
-}
-
-namespace {
-struct untrainable {
-  float rate = 1;
-  float bias(index_t, position_t distance) const noexcept { return rate * static_cast<float>(distance); }
-  std::span<float> parameters() noexcept { return {&rate, 1}; }
-  std::span<const float> parameters() const noexcept { return {&rate, 1}; }
-};
-}  // namespace
-
-TEST_CASE("backward: parameters that no gradient reaches are refused, not left out", "[backward]") {
-  random_values random(30);
-  const random_attention call = plain_call(random, 5, 2, 4);
-  const untrainable frozen;
-  gradient_trial<float, untrainable> x(random, call, frozen);
-  const char* message =
-      "attend_backward: number of gradients of the encoding is 0, expected its adjoint (bias_backward or "
-      "add_to_scores_backward), because it has parameters or reads content";
-  CHECK_THROWS_WITH(x.go_backward(), message);
-  const any_encoding<float> two_readers = combine(gates<float>(4), gates<float>(4));
-  const auto scores = scores_of(two_readers);
-  gradient_trial<float, scores_view<any_encoding<float>>> y(random, call, scores);
-  CHECK_THROWS_WITH(y.go_backward(), message);
 }

@@ -13,6 +13,27 @@
 #include <string>
 #include <vector>
 
+/// As plain as a call can be: no option drawn, one sequence.
+inline random_attention plain_call(random_values& random, posenc::index_t num_tokens, posenc::index_t num_heads,
+                                   posenc::index_t head_dim) {
+  random_attention call(random, 0);
+  call.num_queries = call.num_keys = num_tokens;
+  call.num_heads = call.num_kv_heads = num_heads;
+  call.head_dim = call.value_dim = head_dim;
+  call.band = {};
+  call.query_offset.reset();
+  call.scale.reset();
+  call.softcap = 0;
+  call.first_head = 0;
+  call.sinks.clear();
+  call.sinks_in_float.clear();
+  call.key_ranges.clear();
+  call.mask = {};
+  call.query_ids.clear();
+  call.key_ids.clear();
+  return call;
+}
+
 /// A call of `attend_backward` in elements S, and of the reference on the same numbers. Gradients begin at one, so that
 /// what is written over is seen.
 template <posenc::scalar S, class E>

@@ -148,7 +148,7 @@ class backward_call {
     for (index_t first = 0; first < q_.num_tokens;) {
       index_t count = 0;
       for (; count < sizes_.walk && first < q_.num_tokens; first += block_queries) {
-        blocks[count] = load_queries(head, first, m.blocks[count], m);
+        blocks[count] = load_queries(head, first, count, m);
         sink_gradient += gradient_of_sink(blocks[count++]);
       }
       walk_keys(blocks, count, m);
@@ -230,7 +230,8 @@ class backward_call {
 
   // ---- Blocks of queries ----
 
-  block load_queries(index_t head, index_t first, const query_memory<T>& m, const memory& all) const noexcept {
+  block load_queries(index_t head, index_t first, index_t place, const memory& all) const noexcept {
+    const query_memory<T>& m = all.blocks[place];
     const index_t count = std::min(block_queries, q_.num_tokens - first);
     finite_so_far<T> finite;
     load_block(q_, head, first, count, scale_, m.queries, m.queries_transposed, finite);

@@ -45,7 +45,7 @@ class split_operand {
     return num_parts * across * pairs_along(along);
   }
 
-  /// Rows from one on that is a multiple of a side.
+  /// From one on that is a multiple of a side.
   pair_rows rows(index_t first) const noexcept { return {pairs_ + first * stride_, stride_, part_stride_, true}; }
   pair_columns columns(index_t first) const noexcept {
     return {pairs_ + first * stride_, side, side * stride_, part_stride_};
@@ -88,11 +88,13 @@ class split_operand {
   template <bool Asked>
   void split_columns(const float* rows, index_t row_stride, index_t num_rows, index_t num_columns,
                      ordinary_so_far<Asked>& ordinary) const noexcept {
-    for (index_t r = 0; r < num_rows; r += r % depth == side - 1 ? side + 1 : 1) {
-      const float* row = rows + r * row_stride;
-      const float* partner = r + side < num_rows ? row + side * row_stride : nullptr;
-      for (index_t c = 0; c < num_columns; c += side)
-        split(row + c, partner != nullptr ? partner + c : nullptr, square(c, r) + r % depth * side, ordinary);
+    for (index_t r = 0; r < num_rows; r += depth) {
+      const bool alone = r + side >= num_rows;
+      for (index_t i = 0; i < side; ++i) {
+        const float* row = rows + (r + i) * row_stride;
+        for (index_t c = 0; c < num_columns; c += side)
+          split(row + c, alone ? nullptr : row + side * row_stride + c, square(c, r) + i * side, ordinary);
+      }
     }
   }
   void split_columns(const float* rows, index_t row_stride, index_t num_rows, index_t num_columns) const noexcept {
