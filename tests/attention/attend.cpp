@@ -256,3 +256,29 @@ TEMPLATE_TEST_CASE("attend: a bias of distance meets masks, edges, a soft-cap an
   expect_reference(attend_reference(wide_q.view(), wide_k.view(), wide_v.view(), slopes, options_in(double())),
                    out.view(), options.lse, head_dim, weight_unit<TestType>());
 }
+
+// The block of queries then meets some tiles and not those between them.
+TEMPLATE_TEST_CASE("attend: neighbouring queries see keys far apart", "[attend]", float, double, f16, bf16) {
+  using T = compute_t<TestType>;
+  random_values random(17);
+  const index_t num_queries = GENERATE(1, 40), num_keys = 700, head_dim = 16;
+  std::vector<key_range> ranges;
+  for (index_t q = 0; q < num_queries; ++q) {
+    const index_t first = q % 4 * 220;
+    ranges.push_back({first, first + 30});
+  }
+  const owned_heads<TestType> q(random, num_queries, 2, head_dim), k(random, num_keys, 1, head_dim),
+      v(random, num_keys, 1, head_dim);
+  owned_heads<TestType> out(num_queries, 2, head_dim, TestType(99.0F));
+  std::vector<T> lse(static_cast<std::size_t>(num_queries * 2), T(99));
+  std::vector<T> workspace(static_cast<std::size_t>(workspace_size(q.view(), k.view(), v.view(), no_encoding())));
+  attend_options<T> options{.lse = lse_view<T>(lse.data(), num_queries, 2)};
+  options.more.key_ranges = ranges;
+  options.run.workspace = workspace;
+  attend(q.view(), k.view(), v.view(), out.view(), no_encoding(), options);
+  attend_options<double> in_whole;
+  in_whole.more.key_ranges = ranges;
+  const auto wide_q = in_double(q), wide_k = in_double(k), wide_v = in_double(v);
+  expect_reference(attend_reference(wide_q.view(), wide_k.view(), wide_v.view(), no_encoding(), in_whole), out.view(),
+                   options.lse, head_dim, weight_unit<TestType>());
+}

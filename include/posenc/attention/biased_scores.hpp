@@ -39,18 +39,16 @@ struct biased_scores {
     if constexpr (score_encoding<E, T>) hooks::begin(encoding, shown(b));
   }
 
-  /// `factor` times the scores of a tile, and all else that they go through, into the softmax: in passes over the tile,
-  /// but for what the softmax can do in its own.
-  template <class Weigh>
-  bool absorb(const block& b, const key_tile<T>& tile, const memory& m, const tile_edges& edges, T factor,
-              const softmax_rows<T>& softmax, Weigh weigh) const noexcept {
-    const index_t queries = b.padded_queries();
+  /// `factor` times the scores of a tile go through all else in passes over the tile, but for what a softmax can do in its
+  /// own: returns softmax(scores as it is to read them, by what to scale them).
+  template <class Softmax>
+  bool bias_before(const Softmax& softmax, const block& b, const key_tile<T>& tile, T* scores, const memory& m,
+                   const tile_edges& edges, T factor) const noexcept {
     if (tabulates && options.softcap <= 0 && edges.whole && options.more.allowed.data == nullptr)
-      return softmax.absorb(biased_scores_in<T>{m.scores, query_stride, factor, table_of(b, tile, m)}, queries, edges,
-                            T(1), weigh);
+      return softmax(biased_scores_in<T>{scores, query_stride, factor, table_of(b, tile, m)}, T(1));
     const bool later = !score_encoding<E, T> && options.softcap <= 0 && factor > 0;
-    bias(b, tile, m, edges, later ? T(1) : factor);
-    return softmax.absorb(scores_in<T>{m.scores, query_stride}, queries, edges, later ? factor : T(1), weigh);
+    bias(b, tile, scores, m, edges, later ? T(1) : factor);
+    return softmax(scores_in<T>{scores, query_stride}, later ? factor : T(1));
   }
 
   // A worker keeps the table from task to task, as long as they are of one head.
@@ -64,22 +62,21 @@ struct biased_scores {
   static void forget_table(const memory& m) noexcept { remember_table(m, -1); }
 
  private:
-  void bias(const block& b, const key_tile<T>& tile, const memory& m, const tile_edges& edges,
+  void bias(const block& b, const key_tile<T>& tile, T* scores, const memory& m, const tile_edges& edges,
             T factor) const noexcept {
     const bool by_table = tabulates && options.softcap <= 0;  // which multiplies in the same pass
-    if (factor != T(1) && !by_table) for_each_score(b, m.scores, edges, [=](auto& score) { score *= factor; });
-    if (options.softcap > 0) cap(b, m.scores, edges);
+    if (factor != T(1) && !by_table) for_each_score(b, scores, edges, [=](auto& score) { score *= factor; });
+    if (options.softcap > 0) cap(b, scores, edges);
     if constexpr (score_encoding<E, T>) {
       if (tabulates) {
-        add_bias_rows(m.scores, query_stride, b.padded_queries(), by_table ? factor : T(1), table_of(b, tile, m),
-                      edges);
+        add_bias_rows(scores, query_stride, b.padded_queries(), by_table ? factor : T(1), table_of(b, tile, m), edges);
       } else {
-        const score_tile<T> of = shown(b, tile, m);
+        const score_tile<T> of = shown(b, tile, scores);
         mask(b, of, edges, masked_part::all);
         hooks::add_to_scores(encoding, of);
       }
     }
-    mask(b, shown(b, tile, m), edges, masked_part::computed);  // no bias revives a masked pair
+    mask(b, shown(b, tile, scores), edges, masked_part::computed);  // no bias revives a masked pair
   }
 
   /// The bias of a tile's first query and key; others follow by distance.
@@ -134,9 +131,9 @@ struct biased_scores {
     tile.scratch = b.memory_of.scratch;
     return tile;
   }
-  score_tile<T> shown(const block& b, const key_tile<T>& keys, const memory& m) const noexcept {
+  score_tile<T> shown(const block& b, const key_tile<T>& keys, T* scores) const noexcept {
     score_tile<T> tile = shown(b);
-    tile.scores = m.scores;
+    tile.scores = scores;
     tile.num_keys = keys.count;
     tile.first_key = keys.first;
     tile.key_positions = keys.key_positions;

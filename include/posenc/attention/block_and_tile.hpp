@@ -17,6 +17,7 @@ struct attend_block {
   index_t head;
   index_t first_query;
   std::uint64_t not_ordinary;  // a bit for each query that is no sum of a few bf16, or sees a key that is none
+  bool has_output;             // or what is there is not its own yet
   visible_keys visible;
   typename tile_memory<T>::block memory_of;
   position_t query_positions[max_block];
@@ -30,11 +31,13 @@ template <real T>
 struct key_tile {
   index_t first;
   index_t count;
-  bool loaded;
+  bool loaded;  // its keys, and its values unless those are loaded later
+  bool values_loaded;
   tile_rows<T> keys;
   tile_rows<T> values;
   pair_rows key_pairs;              // these instead, where bf16 is multiplied in pairs
-  std::uint64_t not_ordinary;       // a bit for each row that is no sum of a few bf16
+  std::uint64_t keys_not_ordinary;  // a bit for each row that is no sum of a few bf16
+  std::uint64_t values_not_ordinary;
   std::uint64_t values_not_finite;  // a bit for each row, which is zeros then; a careful walk sets it
   position_t key_positions[max_block];
 };

@@ -1,13 +1,15 @@
 // What a block of queries has summed up so far.
 #pragma once
 
-#include <posenc/attention/tile/transposed_queries.hpp>  // transpose_rows
+#include <posenc/attention/tile/transposed_queries.hpp>  // transpose_square
 #include <posenc/attention/tile/widened_rows.hpp>        // all_are_finite
 #include <posenc/kernels/vectors.hpp>
 #include <posenc/scalar.hpp>
 
 #include <algorithm>
+#include <concepts>
 #include <cstdint>
+#include <type_traits>
 
 namespace posenc::inline POSENC_ISA::detail {
 
@@ -31,11 +33,12 @@ struct block_output {
   /// A bit for each of the first `count` queries that has something which is not finite.
   std::uint64_t queries_not_finite(index_t count) const noexcept {
     std::uint64_t found = 0;
-    if (all_finite()) return found;
+    if (in_columns) {
+      for (index_t first = 0; first < count; first += lanes) found |= columns_not_finite(first) << first;
+      return count < 64 ? found & ((std::uint64_t{1} << count) - 1) : found;
+    }
     for (index_t q = 0; q < count; ++q) {
-      for (index_t c = 0; c < num_columns; ++c) {
-        if (!is_finite(at(q, c))) found |= std::uint64_t{1} << q;
-      }
+      if (!all_are_finite(data + q * stride, num_columns)) found |= std::uint64_t{1} << q;
     }
     return found;
   }
@@ -57,23 +60,58 @@ struct block_output {
     }
   }
 
-  /// Calls f(query, row) for each of the first `count` queries. `some_rows` holds as many rows as a vector has lanes.
-  template <class F>
-  void for_each_row(index_t count, T* some_rows, F f) const noexcept {
-    if (!in_columns) {
-      for (index_t q = 0; q < count; ++q) f(q, data + q * stride);
+  /// to[i] = factors[first + i] times all of query first + i, for as many queries as a vector has lanes, of columns.
+  void turn(index_t first, const T* factors, T* to, index_t to_stride) const noexcept {
+#if defined(__AVX512F__)
+    if constexpr (std::same_as<T, float>) {
+      const vector factor = kernels::load<vector>(factors + first);
+      for (index_t c = 0; c < num_columns; c += lanes) {
+        vector square[16];
+#pragma GCC unroll 16
+        for (index_t i = 0; i < 16; ++i) square[i] = kernels::load<vector>(data + (c + i) * stride + first) * factor;
+        transpose_square(square);
+#pragma GCC unroll 16
+        for (index_t i = 0; i < 16; ++i) kernels::store(to + i * to_stride + c, square[i]);
+      }
       return;
     }
-    for (index_t first = 0; first < count; first += lanes) {
-      transpose_rows(data + first, stride, num_columns, lanes, T(1), some_rows, num_columns);
-      for (index_t q = first; q < std::min(count, first + lanes); ++q) f(q, some_rows + (q - first) * num_columns);
+#endif
+    for (index_t i = 0; i < lanes; ++i) {
+      for (index_t c = 0; c < num_columns; ++c)
+        to[i * to_stride + c] = data[c * stride + first + i] * factors[first + i];
+    }
+  }
+
+  /// Calls f(query, row, factor) for each of the queries [first, count): what is left to multiply by of `factors`. In
+  /// columns the first is at a vector's begin, and `some_rows` holds as many rows as it has lanes.
+  template <class F>
+  void for_each_row(index_t first, index_t count, const T* factors, T* some_rows, F f) const noexcept {
+    if (!in_columns) {
+      for (index_t q = first; q < count; ++q) f(q, data + q * stride, factors[q]);
+      return;
+    }
+    for (; first < count; first += lanes) {
+      turn(first, factors, some_rows, num_columns);
+      for (index_t q = first; q < std::min(count, first + lanes); ++q)
+        f(q, some_rows + (q - first) * num_columns, T(1));
     }
   }
 
  private:
-  static bool is_finite(T x) noexcept {
-    const T one[lanes] = {x};
-    return all_are_finite(one, lanes);
+  /// A bit for each of as many queries as a vector has lanes. By the exponent, because fast math takes any comparison for
+  /// true.
+  std::uint64_t columns_not_finite(index_t first) const noexcept {
+    using bits_t = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+    using words = kernels::vector<bits_t>;
+    constexpr bits_t exponent = sizeof(T) == 4 ? bits_t{0x7f80'0000} : static_cast<bits_t>(0x7ff0'0000'0000'0000);
+    words largest{};
+    for (index_t c = 0; c < num_columns; ++c) {
+      const words bits = kernels::load<words>(data + c * stride + first) & exponent;
+      largest = bits > largest ? bits : largest;
+    }
+    std::uint64_t found = 0;
+    for (index_t i = 0; i < lanes; ++i) found |= std::uint64_t{largest[i] == exponent} << i;
+    return found;
   }
   template <class Factors>
   static void scale_row(T* row, index_t size, Factors factors) noexcept {

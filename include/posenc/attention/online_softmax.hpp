@@ -74,17 +74,41 @@ auto weights_in(T* tile, index_t stride, index_t num_keys) noexcept {
   };
 }
 
-/// Who takes weights may have those below a power of two for zeros.
-template <int Least, class Weigh>
-struct weigh_above : Weigh {};
-template <int Least, class Weigh>
-weigh_above<Least, Weigh> zero_below(const Weigh& weigh) noexcept {
-  return {weigh};
-}
-template <class Weigh>
-inline constexpr int least_weight = least_exponent;
-template <int Least, class Weigh>
-inline constexpr int least_weight<weigh_above<Least, Weigh>> = Least;
+/// exp(scale * score - top), for lanes of queries.
+template <real T, int Least = least_exponent>
+struct scores_to_weights {
+  using vector = kernels::vector<T>;
+  vector top;
+  vector shift;  // top in units of log(2)
+  T scale, units;
+  bool ordinary;  // all of the tops
+
+  scores_to_weights(vector tops, T scale_of_scores) noexcept
+      : top(tops),
+        shift(tops * std::numbers::log2e_v<T>),
+        scale(scale_of_scores),
+        units(scale_of_scores * std::numbers::log2e_v<T>),
+        ordinary(kernels::all_of(is_ordinary())) {}
+
+  // log2(e) is multiplied in where the maximum is subtracted, except near the ends of the range, where the product would not
+  // be finite. Lane by lane, so that a row's bits do not depend on its neighbours.
+  [[gnu::always_inline]] vector of_ordinary(vector score) const noexcept {
+    if constexpr (std::same_as<T, float>)
+      return power_of_two<Least>(score * units - shift);
+    else
+      return exponential(score * scale - top);
+  }
+  [[gnu::always_inline]] vector of_any(vector score) const noexcept {
+    if constexpr (std::same_as<T, float>)
+      return power_of_two<Least>(is_ordinary() ? score * units - shift
+                                               : (score * scale - top) * std::numbers::log2e_v<T>);
+    else
+      return exponential(score * scale - top);
+  }
+
+ private:
+  auto is_ordinary() const noexcept { return top > vector{} - T(1e30); }
+};
 
 /// Maxima start at the lowest number, not at minus infinity: a row that only meets minus infinities then has
 /// differences that are minus infinite rather than undefined, and its sum stays zero without a test.
@@ -109,12 +133,46 @@ struct softmax_rows {
   /// Takes a tile in: `scale` times its scores become weights relative to the new maxima, which `weigh` puts where they
   /// belong: lanes [q, q + lanes) of keys by a function of the key, zero where nobody looks. It returns their sum. True if
   /// what was summed before has to be scaled by `factor`.
-  template <class Scores, class Weigh>
-  bool absorb(Scores scores, index_t padded_queries, const tile_edges& edges, T scale, Weigh weigh) const noexcept {
+  template <int Least = least_exponent, class Scores, class Weigh>
+  bool absorb(Scores scores, index_t padded_queries, const tile_edges& edges, T scale,
+              const Weigh& weigh) const noexcept {
     bool scaled = false;
-    for (index_t q = 0; q < padded_queries; q += lanes)
-      scaled |= absorb_lanes(scores.from(q), q, edges.keys_of(q, q + lanes), scale, weigh);
+    for (index_t q = 0; q < padded_queries; q += lanes) {
+      const auto keys = edges.keys_of(q, q + lanes);
+      const Scores of_lanes = scores.from(q);
+      scaled |= follow(of_lanes, q, keys, scale);
+      const scores_to_weights<T, Least> to_weights(kernels::load<vector>(largest + q), scale);
+      const vector added =
+          to_weights.ordinary
+              ? weigh(
+                    q, keys,
+                    [&](index_t k) __attribute__((always_inline)) { return to_weights.of_ordinary(of_lanes.again(k)); })
+              : weigh(
+                    q, keys, [&](index_t k) __attribute__((always_inline)) {
+                      return to_weights.of_any(of_lanes.again(k));
+                    });
+      add(q, added);
+    }
     return scaled;
+  }
+
+  /// The maxima of lanes [q, q + lanes) follow the scores of a tile, times `scale`, and the sums are scaled. True if what
+  /// else was summed before has to be.
+  template <class Scores>
+  bool follow(Scores scores, index_t q, tile_edges::range keys, T scale) const noexcept {
+    const vector before = kernels::load<vector>(largest + q);
+    const vector in_tile = largest_of(scores, keys) * scale;
+    const vector top = in_tile > before + patience ? in_tile : before;
+    const vector rescaled = exponential(before - top), sum_before = kernels::load<vector>(sum + q);
+    kernels::store(largest + q, top);
+    kernels::store(factor + q, rescaled);
+    kernels::store(sum + q, sum_before * rescaled);
+    return !kernels::all_of((top == before) | (sum_before == vector{}));
+  }
+
+  /// Weights that were put join the sums of lanes [q, q + lanes).
+  void add(index_t q, vector weights) const noexcept {
+    kernels::store(sum + q, kernels::load<vector>(sum + q) + weights);
   }
 
   /// A score that joins the softmax of query q and has no value. What was summed before has to be scaled by what is
@@ -145,43 +203,6 @@ struct softmax_rows {
     }
     for (; k < keys.end; ++k) top[0] = kernels::larger(scores.first(k), top[0]);
     return kernels::larger(kernels::larger(top[0], top[1]), kernels::larger(top[2], top[3]));
-  }
-
-  template <class Scores, class Weigh>
-  bool absorb_lanes(Scores scores, index_t q, tile_edges::range keys, T scale, Weigh weigh) const noexcept {
-    const vector before = kernels::load<vector>(largest + q);
-    const vector in_tile = largest_of(scores, keys) * scale;
-    const vector top = in_tile > before + patience ? in_tile : before;
-    vector added;
-    if constexpr (std::same_as<T, float>) {
-      constexpr int least = least_weight<Weigh>;
-      // log2(e) is multiplied in where the maximum is subtracted, except near the ends of the range, where the product
-      // would not be finite. Lane by lane, so that a row's bits do not depend on its neighbours.
-      const T units = scale * std::numbers::log2e_v<T>;
-      const vector shift = top * std::numbers::log2e_v<T>;
-      const auto ordinary = top > vector{} - 1e30F;
-      added =
-          kernels::all_of(ordinary)
-              ? weigh(
-                    q, keys,
-                    [=](index_t k)
-                        __attribute__((always_inline)) { return power_of_two<least>(scores.again(k) * units - shift); })
-              : weigh(
-                    q, keys, [=](index_t k) __attribute__((always_inline)) {
-                      return power_of_two<least>(ordinary ? scores.again(k) * units - shift
-                                                          : (scores.again(k) * scale - top) * std::numbers::log2e_v<T>);
-                    });
-    } else {
-      added = weigh(
-          q,
-          keys, [=](index_t k) __attribute__((always_inline)) { return exponential(scores.again(k) * scale - top); });
-    }
-    const vector rescaled = exponential(before - top);
-    kernels::store(largest + q, top);
-    kernels::store(factor + q, rescaled);
-    const vector sum_before = kernels::load<vector>(sum + q);
-    kernels::store(sum + q, sum_before * rescaled + added);
-    return !kernels::all_of((top == before) | (sum_before == vector{}));
   }
 };
 

@@ -52,8 +52,8 @@ struct tile_memory {
     T* scratch;  // of the encoding
   };
   block blocks[max_blocks_at_once];
-  T* scores;            // [keys, queries]
-  T* weight_pairs;      // [tiles, keys / 2, queries] of two bf16
+  T* scores[2];         // [keys, queries]; the second of a tile that is met meanwhile
+  T* weight_pairs[2];   // [tiles, keys / 2, queries] of two bf16; the second likewise
   T* keys;              // [tiles, keys, head_dim]
   T* values;            // [tiles, keys, value_dim]
   T* some_rows;         // of queries or outputs that are turned, or one of values
@@ -90,6 +90,8 @@ class tile_sizes {
     const index_t stride = padded(columns);
     return stride % (256 / static_cast<index_t>(sizeof(T))) == 0 ? stride + lanes_a_line : stride;
   }
+  /// Whether numbers are sums of several bf16. Then products take longer than a softmax, which is done beside them.
+  bool in_parts() const noexcept { return std::max({parts.of_queries, parts.of_keys, parts.of_values}) > 1; }
   /// Of a row of keys or of a query's column, in the compute type or in pairs.
   index_t row_size() const noexcept {
     return in_pairs ? padded_to(bf16_unit::pairs_at_once, pairs_of(head_dim)) : head_dim;
@@ -127,7 +129,8 @@ class tile_sizes {
     b.num_queries = std::clamp<index_t>(num_queries, 1, in_pairs ? bf16_unit::max_queries : max_block);
     b.num_keys = std::clamp<index_t>(num_keys, 1, max_block);
     b.tabulates = table_size() > 0;
-    b.tiles_at_once = std::clamp<index_t>((num_keys + max_block - 1) / max_block, 1, most_tiles_at_once());
+    const index_t num_tiles = (num_keys + max_block - 1) / max_block;
+    b.tiles_at_once = !in_pairs || in_parts() ? 1 : std::clamp<index_t>(num_tiles, 1, max_tiles_at_once);
     block_sizes with_two = b;
     with_two.blocks_at_once = 2;
     const index_t bytes_a_block = (values_with(with_two) - values_with(b)) * static_cast<index_t>(sizeof(T));
@@ -177,18 +180,6 @@ class tile_sizes {
   }
 
  private:
-  /// Outputs are read and written once for all tiles at once. Where a tile takes six products that matters less than that
-  /// the tile stays in L1.
-  index_t most_tiles_at_once() const noexcept {
-    if (!in_pairs) return 1;
-    constexpr index_t l1_bytes = 48 << 10;
-    const index_t of_one_tile = max_block * (parts.of_weights * bf16_unit::max_queries + parts.of_values * value_dim),
-                  of_outputs = bf16_unit::max_queries * value_dim;
-    const bool stays =
-        of_one_tile * static_cast<index_t>(sizeof(bf16)) + of_outputs * static_cast<index_t>(sizeof(T)) <= l1_bytes;
-    return stays && parts.of_weights == 3 && parts.of_values == 3 ? 1 : max_tiles_at_once;
-  }
-
   template <class Take>
   tile_memory<T> cut(const block_sizes& block, Take take_values) const noexcept {
     const auto take = [&](index_t count) { return take_values(padded_to(lanes_a_line, count)); };
@@ -204,8 +195,12 @@ class tile_sizes {
       m.blocks[i].factor = take(columns);
       m.blocks[i].scratch = take(hooks::scratch_size(*encoding, block.num_queries));
     }
-    m.scores = take(num_rows * query_stride);
-    m.weight_pairs = take(in_pairs ? parts.of_weights * block.tiles_at_once * num_rows / 2 * query_stride : 0);
+    for (int i = 0; i < 2; ++i) {
+      const bool used = i == 0 || in_parts();
+      m.scores[i] = take(used ? num_rows * query_stride : 0);
+      m.weight_pairs[i] =
+          take(used && in_pairs ? parts.of_weights * block.tiles_at_once * num_rows / 2 * query_stride : 0);
+    }
     m.keys = take(block.tiles_at_once * parts.of_keys * num_rows * row_stride(row_size()));
     m.values =
         take(block.tiles_at_once * parts.of_values * (in_pairs ? num_rows / 2 : num_rows) * row_stride(value_dim));
@@ -233,8 +228,7 @@ auto tile_sizes_of(index_t num_queries, index_t head_dim, const K& keys, const V
                 bf16_unit::multiplies<q_t, key_element_t<K>, key_element_t<V>, o_t>) {
     if (!by_parts || hooks::reads_content(encoding) || !bf16_unit::usable()) return sizes;
     sizes.parts = {num_parts<q_t>, num_parts<key_element_t<K>>, num_parts<key_element_t<V>>, num_parts<o_t>};
-    const bool all_whole = std::max({sizes.parts.of_queries, sizes.parts.of_keys, sizes.parts.of_values}) == 1;
-    sizes.in_pairs = all_whole || num_queries >= bf16_unit::min_queries_of_parts;
+    sizes.in_pairs = !sizes.in_parts() || num_queries >= bf16_unit::min_queries_of_parts;
     if (!sizes.in_pairs) sizes.parts = {};
   }
   return sizes;

@@ -7,6 +7,7 @@
 #include <posenc/attention/online_softmax.hpp>
 #include <posenc/attention/tile/block_products.hpp>
 #include <posenc/attention/tile/widened_rows.hpp>
+#include <posenc/attention/tile_pipeline.hpp>
 #include <posenc/attention/tile_sizes.hpp>
 
 #include <algorithm>
@@ -45,9 +46,8 @@ class attend_call {
                        parts_of_values = num_parts<key_element_t<V>>, parts_of_weights = num_parts<o_t>;
   /// Of numbers that are sums of several bf16, those that are not ordinary are known, and are multiplied as they are.
   static constexpr bool splits = std::max({parts_of_queries, parts_of_keys, parts_of_values}) > 1;
-  /// So the walk that minds what is not finite is of pairs only where they are whole numbers.
-  template <bool Careful>
-  static constexpr bool may_walk_pairs = may_pair && !(Careful && splits);
+  /// Others are met in pairs even by the walk that minds what is not finite.
+  static constexpr bool may_pair_whole = may_pair && !splits, may_pair_parts = may_pair && splits;
 
  public:
   attend_call(head_view<Q> q, const K& keys, const V& values, head_view<O> out, const E& encoding,
@@ -103,6 +103,8 @@ class attend_call {
   }
 
  private:
+  friend class tile_pipeline<attend_call>;
+
   using memory = tile_memory<T>;
   using block = attend_block<T, E>;
   using key_tile = detail::key_tile<T>;
@@ -169,12 +171,13 @@ class attend_call {
   // What stands behind a weight of zero need not be a number. Products that take it along show in the end, and are rare
   // enough for their block to be done again. Stores queries that have their bit in `wanted`.
   void finish(block& b, const memory& m, std::uint64_t wanted = ~std::uint64_t{0}) const noexcept {
+    if (!b.has_output) clear_output(b);
     if (splits && sizes_.in_pairs) {
       b.not_ordinary |= output_of(b).queries_not_finite(b.num_queries());
       store(b, m, wanted & ~b.not_ordinary);
       return;
     }
-    if (!output_of(b).all_finite()) {
+    if (output_of(b).queries_not_finite(b.num_queries()) != 0) {
       begin_block(b, b.head, b.first_query, b.num_queries(), b.memory_of, m.some_rows);
       walk_keys<true>(&b, 1, b.visible.seen(), m);
     }
@@ -211,18 +214,41 @@ class attend_call {
   template <bool Careful>
   void walk_keys(block* blocks, index_t count, key_range seen, const memory& m) const noexcept {
     if (seen.first >= seen.end) return;
+    if constexpr (may_pair_parts && !Careful) {
+      if (sizes_.in_pairs) return walk_in_parts(blocks, count, seen, m);
+    }
     const index_t first = seen.first / block_.num_keys, end = (seen.end - 1) / block_.num_keys + 1;
     const index_t at_once = Careful ? 1 : block_.tiles_at_once;
     key_tile tiles[max_tiles_at_once];
     for (index_t last = end; last > first; last -= std::min(at_once, last - first)) {
       const index_t num_tiles = std::min(at_once, last - first);
-      for (index_t i = 0; i < num_tiles; ++i) {
-        tiles[i].first = (last - 1 - i) * block_.num_keys;
-        tiles[i].count = std::min(block_.num_keys, seen.end - tiles[i].first);
-        tiles[i].loaded = false;
-      }
+      for (index_t i = 0; i < num_tiles; ++i) begin_tile(tiles[i], last - 1 - i, seen);
       for (index_t i = 0; i < count; ++i) attend_tiles<Careful>(blocks[i], tiles, num_tiles, m);
     }
+  }
+  void begin_tile(key_tile& tile, index_t number, key_range seen) const noexcept {
+    tile.first = number * block_.num_keys;
+    tile.count = std::min(block_.num_keys, seen.end - tile.first);
+    tile.loaded = tile.values_loaded = false;
+  }
+
+  void walk_in_parts(block* blocks, index_t count, key_range seen, const memory& m) const noexcept {
+    const index_t first = seen.first / block_.num_keys, end = (seen.end - 1) / block_.num_keys + 1;
+    tile_pipeline pipeline(*this, m);
+    key_tile tiles[pipeline.depth];
+    index_t num_met = 0;
+    for (index_t t = end - 1; t >= first; --t) {
+      key_tile& tile = tiles[num_met % pipeline.depth];
+      begin_tile(tile, t, seen);
+      bool met = false;
+      for (index_t i = 0; i < count; ++i) {
+        if (!blocks[i].visible.any(tile.first, tile.count)) continue;
+        pipeline.meet(blocks[i], tile);
+        met = true;
+      }
+      if (met) ++num_met;
+    }
+    pipeline.finish();
   }
 
   template <bool Careful>
@@ -232,7 +258,7 @@ class attend_call {
       if (!tiles[i].loaded) load<Careful>(tiles[i], i, b.head, m);
       return &tiles[i];
     };
-    if constexpr (may_walk_pairs<Careful>) {
+    if constexpr (may_pair_whole) {
       if (sizes_.in_pairs) {
         attend_tiles_of_pairs<Careful>(b, seen_tile, num_tiles, m);
         return;
@@ -263,7 +289,8 @@ class attend_call {
       load_queries(q_, head, first_query, num_queries, scale_, some_rows, memory_of.queries, query_stride_,
                    b.padded_queries());
     softmax_of(b).clear(b.padded_queries());
-    output_of(b).clear();
+    b.has_output = false;
+    if (!sizes_.sums_columns()) clear_output(b);
     if constexpr (score_encoding<E, T>) {
       for (index_t i = 0; i < b.num_queries(); ++i) b.query_positions[i] = query_positions_[first_query + i];
     }
@@ -274,6 +301,10 @@ class attend_call {
     return {b.memory_of.largest, b.memory_of.sum, b.memory_of.factor};
   }
 
+  void clear_output(block& b) const noexcept {
+    output_of(b).clear();
+    b.has_output = true;
+  }
   block_output<T> output_of(const block& b) const noexcept {
     const bool in_columns = sizes_.sums_columns();
     return {b.memory_of.output, in_columns ? query_stride_ : value_stride_,
@@ -282,30 +313,53 @@ class attend_call {
 
   void store(const block& b, const memory& m, std::uint64_t wanted) const noexcept {
     const softmax_rows<T> rows = softmax_of(b);
-    output_of(b).for_each_row(b.num_queries(), m.some_rows, [&](index_t q, const T* output) {
-      if ((wanted >> q & 1) == 0) return;
+    const block_output<T> output = output_of(b);
+    T* const factors = b.memory_of.factor;
+    std::fill(factors + b.num_queries(), factors + b.padded_queries(), T(0));
+    for (index_t q = 0; q < b.num_queries(); ++q) {
+      if ((wanted >> q & 1) == 0) continue;
       const T scale =
           options_.sinks.empty() ? T(1) : rows.add_sink(q, options_.sinks[static_cast<std::size_t>(b.head)]);
       if (options_.lse.data != nullptr) options_.lse.at(b.first_query + q, b.head) = rows.log_sum_exp(q);
-      const T factor = rows.sum[q] == T(0) ? T(0) : scale / rows.sum[q];
-      kernels::convert<T>(output, out_.row(b.first_query + q, b.head), values_.head_dim, factor);
+      factors[q] = rows.sum[q] == T(0) ? T(0) : scale / rows.sum[q];
+    }
+    index_t done = 0;
+    if constexpr (std::same_as<o_t, T>) {
+      const bool whole_rows = output.in_columns && output.num_columns == values_.head_dim;
+      if (whole_rows && ~wanted << (64 - b.num_queries()) == 0) {
+        for (; done + sizes_t::lanes <= b.num_queries(); done += sizes_t::lanes)
+          output.turn(done, factors, out_.row(b.first_query + done, b.head), out_.token_stride);
+      }
+    }
+    output.for_each_row(done, b.num_queries(), factors, m.some_rows, [&](index_t q, const T* row, T factor) {
+      if ((wanted >> q & 1) != 0)
+        kernels::convert<T>(row, out_.row(b.first_query + q, b.head), values_.head_dim, factor);
     });
   }
 
   // ---- A tile ----
 
-  /// Brings a tile together, in place i of those that are met at once.
-  template <bool Careful>
-  void load(key_tile& tile, index_t i, index_t head, const memory& m) const noexcept {
-    tile.loaded = true;
-    tile.not_ordinary = 0;
-    const index_t kv_head = head / (q_.num_heads / keys_.num_heads);
+  index_t kv_head_of(index_t head) const noexcept { return head / (q_.num_heads / keys_.num_heads); }
+
+  void load_positions(key_tile& tile) const noexcept {
     if constexpr (score_encoding<E, T>) {
       for (index_t k = 0; k < tile.count; ++k) tile.key_positions[k] = key_positions_[tile.first + k];
     }
-    if constexpr (may_walk_pairs<Careful>) {
-      if (sizes_.in_pairs) return load_pairs<Careful>(tile, i, kv_head, m);
+  }
+
+  /// Brings a tile together, in place i of those that are met at once.
+  template <bool Careful>
+  void load(key_tile& tile, index_t i, index_t head, const memory& m) const noexcept {
+    if constexpr (may_pair_whole) {
+      if (sizes_.in_pairs) {
+        load_keys_in_pairs(tile, i, head, m);
+        load_values_in_pairs<Careful>(tile, i, head, m);
+        return;
+      }
     }
+    tile.loaded = true;
+    load_positions(tile);
+    const index_t kv_head = kv_head_of(head);
     // Products hop between rows, and would wait for each line that is not near.
     const auto fetch = [&](const tile_rows<T>& rows) {
       kernels::fetch_lines(rows.data, tile.count * rows.stride * static_cast<index_t>(sizeof(T)));
@@ -328,36 +382,42 @@ class attend_call {
 
   static bf16_pair* as_pairs(T* memory) noexcept { return reinterpret_cast<bf16_pair*>(memory); }
 
+  void load_keys_in_pairs(key_tile& tile, index_t i, index_t head, const memory& m) const noexcept {
+    tile.loaded = true;
+    tile.keys_not_ordinary = 0;
+    load_positions(tile);
+    const index_t rows = sizes_.padded_keys(tile.count), num_pairs = sizes_.row_size(), kv_head = kv_head_of(head);
+    if (as_pairs_lie(keys_, kv_head, tile.first, tile.count, rows, num_pairs, tile.key_pairs)) return;
+    const index_t part = padded_keys() * key_stride_;
+    bf16_pair* const keys = as_pairs(m.keys) + i * parts_of_keys * part;
+    tile.key_pairs = {keys, key_stride_, part, unit::takes_squares};
+    constexpr bool asked = parts_of_keys > 1;  // others are exact, and may be met where they lie
+    if (!load_key_pairs<asked>(keys_, kv_head, tile.first, tile.count, rows, num_pairs, keys, tile.key_pairs))
+      tile.keys_not_ordinary = rows_that_are_not_ordinary(keys_, kv_head, tile.first, tile.count);
+  }
+
   template <bool Careful>
-  void load_pairs(key_tile& tile, index_t i, index_t kv_head, const memory& m) const noexcept {
-    const index_t rows = sizes_.padded_keys(tile.count), num_pairs = sizes_.row_size();
-    if (!as_pairs_lie(keys_, kv_head, tile.first, tile.count, rows, num_pairs, tile.key_pairs)) {
-      const index_t part = padded_keys() * key_stride_;
-      bf16_pair* const keys = as_pairs(m.keys) + i * parts_of_keys * part;
-      tile.key_pairs = {keys, key_stride_, part, unit::takes_squares};
-      constexpr bool asked = parts_of_keys > 1;  // others are exact, and may be met where they lie
-      if (!load_key_pairs<asked>(keys_, kv_head, tile.first, tile.count, rows, num_pairs, keys, tile.key_pairs))
-        tile.not_ordinary = rows_that_are_not_ordinary(keys_, kv_head, tile.first, tile.count);
-    }
+  void load_values_in_pairs(key_tile& tile, index_t i, index_t head, const memory& m) const noexcept {
+    tile.values_loaded = true;
+    const index_t kv_head = kv_head_of(head);
     if constexpr (Careful)
       tile.values_not_finite = rows_that_are_not_finite(values_, kv_head, tile.first, tile.count);
     else
       tile.values_not_finite = 0;
-    const auto load_values = [&](std::uint64_t left_out) {
+    tile.values_not_ordinary = 0;
+    const auto load_but = [&](std::uint64_t left_out) {
       return values_of(m).template load<splits>(i, values_, kv_head, tile.first, tile.count, left_out);
     };
-    if (!load_values(tile.values_not_finite)) {
-      const std::uint64_t rows_of_values = rows_that_are_not_ordinary(values_, kv_head, tile.first, tile.count);
-      load_values(rows_of_values);
-      tile.not_ordinary |= rows_of_values;
-    }
+    if (load_but(tile.values_not_finite)) return;
+    tile.values_not_ordinary = rows_that_are_not_ordinary(values_, kv_head, tile.first, tile.count);
+    load_but(tile.values_not_ordinary);
   }
 
-  /// Queries of a block that see a key which is not ordinary.
-  std::uint64_t queries_that_see_them(const block& b, const key_tile& tile) const noexcept {
+  /// Queries of a block that see one of some keys of a tile.
+  std::uint64_t queries_that_see(std::uint64_t keys, const block& b, const key_tile& tile) const noexcept {
     std::uint64_t found = 0;
-    for (index_t k = 0; k < tile.count; ++k) {
-      if ((tile.not_ordinary >> k & 1) == 0) continue;
+    for (index_t k = 0; keys != 0; ++k, keys >>= 1) {
+      if ((keys & 1) == 0) continue;
       for (index_t q = 0; q < b.num_queries(); ++q) {
         if (scores_.filter.allows(b.head, b.first_query + q, tile.first + k)) found |= std::uint64_t{1} << q;
       }
@@ -379,11 +439,15 @@ class attend_call {
   template <bool Careful>
   void attend_tile(const block& b, const key_tile& tile, const memory& m) const noexcept {
     const tile_edges edges = b.visible.edges(tile.first, tile.count);
-    multiply_keys(tile.keys, q_.head_dim, b.memory_of.queries, m.scores, query_stride_, b.padded_queries(), edges);
-    if (scores_.absorb(b, tile, m, edges, T(1), softmax_of(b), weights_in(m.scores, query_stride_, edges.num_keys)))
-      output_of(b).scale(b.memory_of.factor);
-    add_values(m.scores, query_stride_, tile.values, sizes_t::padded(values_.head_dim), b.memory_of.output,
-               value_stride_, edges);
+    T* const scores = m.scores[0];
+    multiply_keys(tile.keys, q_.head_dim, b.memory_of.queries, scores, query_stride_, b.padded_queries(), edges);
+    const auto softmax = [&](auto biased, T factor) {
+      return softmax_of(b).absorb(biased, b.padded_queries(), edges, factor,
+                                  weights_in(scores, query_stride_, edges.num_keys));
+    };
+    if (scores_.bias_before(softmax, b, tile, scores, m, edges, T(1))) output_of(b).scale(b.memory_of.factor);
+    add_values(scores, query_stride_, tile.values, sizes_t::padded(values_.head_dim), b.memory_of.output, value_stride_,
+               edges);
     if constexpr (Careful) add_values_not_finite(b, tile, m);
   }
 
@@ -391,15 +455,18 @@ class attend_call {
   template <bool Careful, class SeenTile>
   void attend_tiles_of_pairs(block& b, SeenTile seen_tile, index_t num_tiles, const memory& m) const noexcept {
     const typename unit::template weights<parts_of_weights> weights{
-        unit::columns(as_pairs(m.weight_pairs), block_.tiles_at_once * padded_keys() / 2, b.padded_queries(),
+        unit::columns(as_pairs(m.weight_pairs[0]), block_.tiles_at_once * padded_keys() / 2, b.padded_queries(),
                       query_stride_),
         padded_keys()};
     tile_edges edges;
     key_range seen[max_tiles_at_once];
     index_t first_waiting = 0;
     const auto add_values_before = [&](index_t end) {
+      nothing_beside nothing;
       if (first_waiting < end)
-        unit::add_values(weights, seen, first_waiting, end, values_of(m), output_of(b), b.padded_queries(), edges);
+        unit::add_values(weights, seen, first_waiting, end, values_of(m), output_of(b), b.has_output,
+                         b.padded_queries(), edges, nothing);
+      b.has_output = b.has_output || first_waiting < end;
       first_waiting = end;
     };
     for (index_t i = 0; i < num_tiles; ++i) {
@@ -409,8 +476,7 @@ class attend_call {
         first_waiting = i + 1;
         continue;
       }
-      if (tile->not_ordinary != 0) b.not_ordinary |= queries_that_see_them(b, *tile);
-      edges = b.visible.edges(tile->first, tile->count);
+      b.visible.find_edges(tile->first, tile->count, edges);
       seen[i] = b.visible.seen_of(tile->first, tile->count);
       if (absorb_pairs<Careful>(b, *tile, weights.of_tile(i), m, edges)) {
         add_values_before(i);
@@ -429,24 +495,29 @@ class attend_call {
   template <bool Careful, class Weights>
   bool absorb_pairs(const block& b, const key_tile& tile, const Weights& weights, const memory& m,
                     const tile_edges& edges) const noexcept {
+    T* const scores = m.scores[0];
     const index_t stride = query_stride_;
+    nothing_beside nothing;
     unit::template multiply_keys<parts_of_keys, parts_of_queries>(tile.key_pairs, sizes_.row_size(), query_pairs(b),
-                                                                  m.scores, stride, b.padded_queries(), edges);
+                                                                  scores, stride, b.padded_queries(), edges, nothing);
     const auto weigh = [&](index_t q, tile_edges::range seen, auto weight) __attribute__((always_inline)) {
       if constexpr (!Careful) {
         return weights(q, seen, weight);
       } else {
         for (index_t k = 0; k < tile.count; ++k) {
-          if (k < seen.first || k >= seen.end) kernels::store(m.scores + k * stride + q, kernels::vector<T>{});
+          if (k < seen.first || k >= seen.end) kernels::store(scores + k * stride + q, kernels::vector<T>{});
         }
         return weights(q, seen, [&](index_t k) {
           const auto of_key = weight(k);
-          kernels::store(m.scores + k * stride + q, of_key);
+          kernels::store(scores + k * stride + q, of_key);
           return of_key;
         });
       }
     };
-    return scores_.absorb(b, tile, m, edges, scale_, softmax_of(b), zero_below<Weights::least>(weigh));
+    const auto softmax = [&](auto biased, T factor) {
+      return softmax_of(b).template absorb<Weights::least>(biased, b.padded_queries(), edges, factor, weigh);
+    };
+    return scores_.bias_before(softmax, b, tile, scores, m, edges, scale_);
   }
 
   void add_values_not_finite(const block& b, const key_tile& tile, const memory& m) const noexcept {
@@ -456,7 +527,7 @@ class attend_call {
       if ((tile.values_not_finite >> k & 1) == 0) continue;
       widen_row_of(values_, tile.first + k, kv_head, m.some_rows);  // not into the tile, which other blocks will meet
       for (index_t q = 0; q < b.num_queries(); ++q) {
-        const T weight = m.scores[k * query_stride_ + q];
+        const T weight = m.scores[0][k * query_stride_ + q];
         if (weight == T(0)) continue;
         for (index_t d = 0; d < values_.head_dim; ++d) output.at(q, d) += weight * m.some_rows[d];
       }

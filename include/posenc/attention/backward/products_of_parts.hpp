@@ -156,8 +156,8 @@ struct split_products<float> {
           const auto keys = edges.keys_of(q, q + N * side);
           for_sides(
               keys.first / side * side, keys.end, [&]<int M>(index_t k) __attribute__((always_inline)) {
-                multiply<M, N, parts, parts, false>(rows.rows(k), columns.columns(q), all, tile + k * stride + q,
-                                                    stride);
+                multiply<M, N, parts, parts>(rows.rows(k), columns.columns(q), all, false, tile + k * stride + q,
+                                             stride);
               });
         });
   }
@@ -177,7 +177,7 @@ struct split_products<float> {
           const auto seen = along(queries.first / depth * side, pairs_of(queries.end));
           for_sides(
               0, num_columns, [&]<int N>(index_t c) __attribute__((always_inline)) {
-                multiply<M, N, parts, parts, true>(some.rows(0), rows.columns(c), seen, sums + k * stride + c, stride);
+                multiply<M, N, parts, parts>(some.rows(0), rows.columns(c), seen, true, sums + k * stride + c, stride);
               });
         });
   }
@@ -195,8 +195,8 @@ struct split_products<float> {
           const auto seen = along(keys.first / depth * side, pairs_of(keys.end));
           for_sides(
               0, num_columns, [&]<int M>(index_t c) __attribute__((always_inline)) {
-                multiply<M, N, parts, parts, true>(transposed.rows(c), some.columns(0), seen, sums + c * stride + q,
-                                                   stride);
+                multiply<M, N, parts, parts>(transposed.rows(c), some.columns(0), seen, true, sums + c * stride + q,
+                                             stride);
               });
         });
   }

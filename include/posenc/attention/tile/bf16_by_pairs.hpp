@@ -6,6 +6,7 @@
 #include <posenc/attention/tile/block_products.hpp>
 #include <posenc/attention/tile/visible_keys.hpp>  // block_queries
 #include <posenc/attention/tile/weight_pairs.hpp>
+#include <posenc/attention/tile/work_beside.hpp>
 #include <posenc/kernels/vectors.hpp>
 
 #include <algorithm>
@@ -57,7 +58,7 @@ struct bf16_unit {
   /// scores[k][q] = sum over d < 2 num_pairs of keys[k][d] * queries[d][q].
   template <int PartsOfKeys, int PartsOfQueries>
   static void multiply_keys(const pair_rows& keys, index_t num_pairs, const pair_columns& queries, float* scores,
-                            index_t stride, index_t padded_queries, const tile_edges& edges) noexcept {
+                            index_t stride, index_t padded_queries, const tile_edges& edges, nothing_beside&) noexcept {
     detail::multiply_keys(tile_rows<bf16_pair>{keys.data, keys.stride}, num_pairs,
                           static_cast<const bf16_pair*>(queries.data), scores, stride, padded_queries, edges);
   }
@@ -102,7 +103,8 @@ struct bf16_unit {
   template <int PartsOfWeights, int PartsOfValues>
   static void add_values(const weight_pairs<PartsOfWeights>& weights, const key_range* /*seen*/, index_t /*first*/,
                          index_t /*end*/, const values<PartsOfValues>& values, const block_output<float>& output,
-                         index_t /*padded_queries*/, const tile_edges& of_one_tile) noexcept {
+                         bool /*adds*/, index_t /*padded_queries*/, const tile_edges& of_one_tile,
+                         nothing_beside&) noexcept {
     detail::add_values(static_cast<const bf16_pair*>(weights.pairs.data), weights.pairs.pair_step,
                        tile_rows<bf16_pair>{values.memory, values.stride}, values.num_columns, output.data,
                        output.stride, of_one_tile);

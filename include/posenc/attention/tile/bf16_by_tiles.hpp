@@ -7,6 +7,7 @@
 #include <posenc/attention/tile/transposed_queries.hpp>
 #include <posenc/attention/tile/visible_keys.hpp>
 #include <posenc/attention/tile/weight_pairs.hpp>
+#include <posenc/attention/tile/work_beside.hpp>
 #include <posenc/kernels/matrix_registers.hpp>
 #include <posenc/kernels/vectors.hpp>
 
@@ -62,55 +63,68 @@ template <int M, int N>
 }
 
 /// Adds products of pairs [k, k + side) of all parts but those that are beyond a last place of the whole. One operand
-/// changes at a time, where it can.
-template <int M, int N, int PartsA, int PartsB>
-[[gnu::always_inline]] inline void add_products_of_parts(const pair_rows& a, const pair_columns& b,
-                                                         index_t k) noexcept {
+/// changes at a time, where it can. `beside` is called between one product and the next.
+template <int M, int N, int PartsA, int PartsB, class Beside>
+[[gnu::always_inline]] inline void add_products_of_parts(const pair_rows& a, const pair_columns& b, index_t k,
+                                                         Beside& beside) noexcept {
+  const auto add = [&]() __attribute__((always_inline)) {
+    add_products<M, N>();
+    beside();
+  };
   load_b<N, 0>(b, k);
   if constexpr (PartsA > 2) {
     load_a<M, 2>(a, k);
-    add_products<M, N>();
+    add();
   }
   if constexpr (PartsA > 1) {
     load_a<M, 1>(a, k);
-    add_products<M, N>();
+    add();
     if constexpr (PartsB > 1) {
       load_b<N, 1>(b, k);
-      add_products<M, N>();
+      add();
     }
   }
   load_a<M, 0>(a, k);
+  if constexpr (PartsB > 1) {
+    if constexpr (PartsA == 1) load_b<N, 1>(b, k);
+    add();
+  }
   if constexpr (PartsB > 2) {
     load_b<N, 2>(b, k);
-    add_products<M, N>();
+    add();
   }
-  if constexpr (PartsB > 1) {
-    load_b<N, 1>(b, k);
-    add_products<M, N>();
-    load_b<N, 0>(b, k);
-  }
+  if constexpr (PartsB > 1) load_b<N, 0>(b, k);
   add_products<M, N>();
 }
 
-/// to[m][n] = sum over pairs k of a[m][k] * b[k][n], added to what is there if `Adds`; M x N registers of sums. b is
+/// to[m][n] = sum over pairs k of a[m][k] * b[k][n], added to what is there if `adds`; M x N registers of sums. b is
 /// in squares.
 /// `for_each_side` calls with the first of each so many pairs. A sum is rounded no more often than if the numbers had been
 /// multiplied whole, because the unit rounds it once for 32 of them.
-template <int M, int N, int PartsA, int PartsB, bool Adds, class ForEachSide>
+template <int M, int N, int PartsA, int PartsB, class ForEachSide, class Beside>
 [[gnu::always_inline]] inline void multiply(const pair_rows& a, const pair_columns& b, ForEachSide for_each_side,
-                                            float* to, index_t to_stride) noexcept {
+                                            bool adds, float* to, index_t to_stride, Beside& beside) noexcept {
   constexpr index_t bytes = sizeof(float);
   for_each_register<M, N>([&]<int m, int n>() __attribute__((always_inline)) {
-    if constexpr (Adds)
+    if (adds)
       registers::load<2 * m + n>(to + m * side * to_stride + n * side, to_stride * bytes);
     else
       registers::clear<2 * m + n>();
   });
-  for_each_side([&](index_t k)
-                    __attribute__((always_inline)) { add_products_of_parts<M, N, PartsA, PartsB>(a, b, k); });
+  for_each_side([&](index_t k) __attribute__((always_inline)) {
+    add_products_of_parts<M, N, PartsA, PartsB>(a, b, k, beside);
+    beside();
+  });
   for_each_register<M, N>([&]<int m, int n>() __attribute__((always_inline)) {
     registers::store<2 * m + n>(to + m * side * to_stride + n * side, to_stride * bytes);
+    if constexpr (m == 0 && n + 1 == N && M > 1) beside();  // all stores at once would wait for one another
   });
+}
+template <int M, int N, int PartsA, int PartsB, class ForEachSide>
+[[gnu::always_inline]] inline void multiply(const pair_rows& a, const pair_columns& b, ForEachSide for_each_side,
+                                            bool adds, float* to, index_t to_stride) noexcept {
+  nothing_beside nothing;
+  multiply<M, N, PartsA, PartsB>(a, b, for_each_side, adds, to, to_stride, nothing);
 }
 
 /// Calls f.operator()<count>(first) for [first, end) by two sides, and by one where no more is left.
@@ -140,11 +154,20 @@ struct bf16_unit {
   static constexpr index_t max_queries = 2 * matrix_products::side;
   static constexpr index_t max_tiles_at_once = 2;
 
+  /// How often products of a tile call what is beside them.
+  static constexpr index_t num_calls(index_t num_pairs, index_t num_columns, index_t num_keys, int products_of_scores,
+                                     int products_of_values) noexcept {
+    using namespace matrix_products;
+    const auto sides = [](index_t count, index_t of) { return (count + of - 1) / of; };
+    return sides(num_keys, 2 * side) * sides(num_pairs, side) * products_of_scores +
+           sides(num_columns, 2 * side) * sides(num_keys, 2 * side) * products_of_values;
+  }
+
   /// scores[k][q] = sum over d < 2 num_pairs of keys[k][d] * queries[d][q].
-  template <int PartsOfKeys, int PartsOfQueries>
+  template <int PartsOfKeys, int PartsOfQueries, class Beside>
   [[gnu::noinline]] static void multiply_keys(const pair_rows& keys, index_t num_pairs, const pair_columns& queries,
                                               float* scores, index_t stride, index_t padded_queries,
-                                              const tile_edges& edges) noexcept {
+                                              const tile_edges& edges, Beside& beside) noexcept {
     using namespace matrix_products;
     const auto columns = [num_pairs](auto f) __attribute__((always_inline)) {
       for (index_t k = 0; k < num_pairs; k += side) f(k);
@@ -154,8 +177,8 @@ struct bf16_unit {
           const auto seen = edges.keys_of(q, q + N * side);
           for_sides(
               seen.first / side * side, seen.end, [&]<int M>(index_t k) __attribute__((always_inline)) {
-                multiply<M, N, PartsOfKeys, PartsOfQueries, false>(keys.from(k * keys.stride), queries.from(0, q),
-                                                                   columns, scores + k * stride + q, stride);
+                multiply<M, N, PartsOfKeys, PartsOfQueries>(keys.from(k * keys.stride), queries.from(0, q), columns,
+                                                            false, scores + k * stride + q, stride, beside);
               });
         });
   }
@@ -191,7 +214,7 @@ struct bf16_unit {
       ordinary_so_far<Asked> ordinary;
       for (index_t k = 0; k < num_keys; k += 2 * matrix_products::side) {
         for (index_t c = 0; c < num_columns; c += matrix_products::side)
-          load_square(rows + k, c, source.head_dim,
+          load_square(rows + k, count == num_keys && left_out == 0, c, source.head_dim,
                       memory + c * column_stride() + (tile * num_keys + k) / 2 * pair_rows::side, ordinary);
       }
       return ordinary.all();
@@ -203,43 +226,32 @@ struct bf16_unit {
     index_t column_stride() const noexcept { return num_tiles * num_keys / 2; }
     index_t part_stride() const noexcept { return num_columns * column_stride(); }
 
-    /// Two sides of rows, a side of columns.
+    /// Two sides of rows, a side of columns. Of rows that are to be pairs the ones are turned, then the others.
     template <class S, bool Asked>
-    void load_square(const S* const* rows, index_t column, index_t num_columns_of_row, bf16_pair* to,
+    void load_square(const S* const* rows, bool all_there, index_t column, index_t num_columns_of_row, bf16_pair* to,
                      ordinary_so_far<Asked>& ordinary) const noexcept {
-      using words = kernels::vector<std::uint32_t>;
-      constexpr int side = int{matrix_products::side};
-      words block[Parts][side];
-      for (int i = 0; i < side; ++i) {
-        const auto some = [&](const S* row) {
-          return row == nullptr ? kernels::vector<float>{} : widen_some(row, column, num_columns_of_row);
-        };
-        const auto lower = some(rows[2 * i]), upper = some(rows[2 * i + 1]);
-        ordinary.see(lower);
-        ordinary.see(upper);
-        const parts_of_floats<Parts> of_lower(lower), of_upper(upper);
-#pragma GCC unroll 3
-        for (int p = 0; p < Parts; ++p) block[p][i] = upper_halves(of_lower.part[p], of_upper.part[p]);
-      }
-#pragma GCC unroll 3
-      for (int p = 0; p < Parts; ++p) {
-        words turned[side];
+      using vector = kernels::vector<float>;
+      constexpr index_t side = matrix_products::side;
+      vector columns[side];
+      alignas(kernels::line_bytes) float first[side * side];
+      load_columns([=](index_t i) { return rows[2 * i]; }, all_there, column, num_columns_of_row, columns, ordinary);
 #pragma GCC unroll 16
-        for (int i = 0; i < side; ++i) turned[i] = block[p][i];
-        transpose_square(turned);
+      for (index_t i = 0; i < side; ++i) kernels::store(first + i * side, columns[i]);
+      load_columns([=](index_t i) { return rows[2 * i + 1]; }, all_there, column, num_columns_of_row, columns,
+                   ordinary);
 #pragma GCC unroll 16
-        for (int i = 0; i < side; ++i) kernels::store(to + p * part_stride() + i * side, turned[i]);
-      }
+      for (index_t i = 0; i < side; ++i)
+        store_parts<Parts>(kernels::load<vector>(first + i * side), columns[i], to + i * side, part_stride());
     }
   };
 
-  /// output[c][q] += sum over keys of tiles [first, end) of values[k][c] * weights[k][q]; of each tile those that the block
-  /// sees.
-  template <int PartsOfWeights, int PartsOfValues>
+  /// output[c][q] = sum over keys of tiles [first, end) of values[k][c] * weights[k][q], added to what is there if `adds`; of
+  /// each tile those that the block sees.
+  template <int PartsOfWeights, int PartsOfValues, class Beside>
   [[gnu::noinline]] static void add_values(const weight_pairs<PartsOfWeights>& weights, const key_range* seen,
                                            index_t first, index_t end, const values<PartsOfValues>& values,
-                                           const block_output<float>& output, index_t padded_queries,
-                                           const tile_edges& /*of_one_tile*/) noexcept {
+                                           const block_output<float>& output, bool adds, index_t padded_queries,
+                                           const tile_edges& /*of_one_tile*/, Beside& beside) noexcept {
     using namespace matrix_products;
     index_t sides[max_tiles_at_once * block_keys / (2 * side)];
     index_t num_sides = 0;
@@ -255,9 +267,9 @@ struct bf16_unit {
         0, padded_queries, [&]<int N>(index_t q) __attribute__((always_inline)) {
           for_sides(
               0, values.num_columns, [&]<int M>(index_t c) __attribute__((always_inline)) {
-                multiply<M, N, PartsOfValues, PartsOfWeights, true>(columns.from(c * columns.stride),
-                                                                    weights.pairs.from(0, q), keys,
-                                                                    output.data + c * output.stride + q, output.stride);
+                multiply<M, N, PartsOfValues, PartsOfWeights>(
+                    columns.from(c * columns.stride), weights.pairs.from(0, q), keys, adds,
+                    output.data + c * output.stride + q, output.stride, beside);
               });
         });
   }

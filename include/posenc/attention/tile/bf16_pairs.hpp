@@ -77,32 +77,42 @@ inline constexpr int num_parts = std::same_as<S, bf16>  ? 1
                                  : std::same_as<S, f16> ? 2
                                                         : 3;
 
+/// How many products of parts make up a product: all but those that are beyond a last place of it.
+constexpr int products_of_parts(int parts_of_a, int parts_of_b) noexcept {
+  int count = 0;
+  for (int a = 0; a < parts_of_a; ++a) count += std::min(parts_of_b, 3 - a);
+  return count;
+}
+
 #if defined(__AVX512BF16__)
-
-/// Parts of floats, each of what the ones before leave, nearest first. Of numbers that are such sums the lower halves of
-/// all are zero.
-template <int Parts>
-struct parts_of_floats {
-  kernels::vector<float> part[Parts];
-
-  [[gnu::always_inline]] explicit parts_of_floats(kernels::vector<float> x) noexcept {
-    using words = kernels::vector<std::uint32_t>;
-#pragma GCC unroll 3
-    for (int p = 0; p < Parts; ++p) {
-      part[p] = x;
-      if (p + 1 == Parts) break;
-      part[p] = std::bit_cast<kernels::vector<float>>((std::bit_cast<words>(x) + 0x8000U) & 0xffff'0000U);
-      kernels::hide_origin(part[p]);  // fast math may not know what x - part is
-      x -= part[p];
-    }
-  }
-};
 
 /// Upper halves lane by lane side by side; lower halves are zero.
 [[gnu::always_inline]] inline kernels::vector<std::uint32_t> upper_halves(kernels::vector<float> first,
                                                                           kernels::vector<float> second) noexcept {
   using words = kernels::vector<std::uint32_t>;
   return std::bit_cast<words>(first) >> 16 | std::bit_cast<words>(second);
+}
+
+/// Takes the nearest bf16 out of each number, and puts them side by side.
+[[gnu::always_inline]] inline kernels::vector<std::uint32_t> take_nearest(kernels::vector<float>& first,
+                                                                          kernels::vector<float>& second) noexcept {
+  using words = kernels::vector<std::uint32_t>;
+  const auto take = [](kernels::vector<float> & x) __attribute__((always_inline)) {
+    auto nearest = std::bit_cast<kernels::vector<float>>((std::bit_cast<words>(x) + 0x8000U) & 0xffff'0000U);
+    kernels::hide_origin(nearest);  // fast math may not know what x - nearest is
+    x -= nearest;
+    return nearest;
+  };
+  return upper_halves(take(first), take(second));
+}
+
+/// Stores two vectors of numbers, lane by lane side by side, part after part: each of what the ones before leave.
+template <int Parts>
+[[gnu::always_inline]] inline void store_parts(kernels::vector<float> first, kernels::vector<float> second,
+                                               bf16_pair* to, index_t part_stride) noexcept {
+#pragma GCC unroll 3
+  for (int p = 0; p + 1 < Parts; ++p) kernels::store(to + p * part_stride, take_nearest(first, second));
+  kernels::store(to + (Parts - 1) * part_stride, upper_halves(first, second));  // of such sums lower halves are zero
 }
 
 /// Whether numbers are ordinary: zero, or large enough for their last part not to be subnormal, which instructions take
@@ -154,25 +164,47 @@ template <bool Asked>
 
 /// A row as whole vectors of pairs along it, part after part; zeros behind head_dim. `pair_step` as that of `pair_rows`.
 template <class S, bool Asked>
-void split_row(const S* row, index_t head_dim, index_t num_pairs, bf16_pair* to, index_t pair_step, index_t part_stride,
-               ordinary_so_far<Asked>& ordinary) noexcept {
+[[gnu::always_inline]] inline void split_row(const S* row, index_t head_dim, index_t num_pairs, bf16_pair* to,
+                                             index_t pair_step, index_t part_stride,
+                                             ordinary_so_far<Asked>& ordinary) noexcept {
   constexpr index_t lanes = kernels::lanes<float>;
-  for (index_t k = 0; k < num_pairs; k += lanes) {
-    bf16_pair* const some = to + k * pair_step;
-    if constexpr (std::same_as<S, bf16>) {
+  if constexpr (std::same_as<S, bf16>) {
+    for (index_t k = 0; k < num_pairs; k += lanes) {
       const auto pairs = some_pairs(row, 2 * k, head_dim);
       see_both(pairs, ordinary);
-      kernels::store(some, pairs);
-    } else {
-      const auto lower = widen_some(row, 2 * k, head_dim), upper = widen_some(row, 2 * k + lanes, head_dim);
+      kernels::store(to + k * pair_step, pairs);
+    }
+  } else {
+    const auto split = [&](index_t k, kernels::vector<float> lower, kernels::vector<float> upper)
+        __attribute__((always_inline)) {
       ordinary.see(lower);
       ordinary.see(upper);
-      const parts_of_floats<num_parts<S>> first(kernels::evens(lower, upper)), second(kernels::odds(lower, upper));
-#pragma GCC unroll 3
-      for (int p = 0; p < num_parts<S>; ++p)
-        kernels::store(some + p * part_stride, upper_halves(first.part[p], second.part[p]));
-    }
+      store_parts<num_parts<S>>(kernels::evens(lower, upper), kernels::odds(lower, upper), to + k * pair_step,
+                                part_stride);
+    };
+    index_t k = 0;
+    for (; 2 * (k + lanes) <= head_dim; k += lanes)
+      split(k, kernels::detail::load_wide<float>(row + 2 * k), kernels::detail::load_wide<float>(row + 2 * k + lanes));
+    for (; k < num_pairs; k += lanes)
+      split(k, widen_some(row, 2 * k, head_dim), widen_some(row, 2 * k + lanes, head_dim));
   }
+}
+
+/// Sixteen columns of as many rows, each a vector. Row i is row(i), which may be null unless `all_there`: then it is zeros.
+template <bool Asked, class Row>
+[[gnu::always_inline]] inline void load_columns(Row row, bool all_there, index_t column, index_t num_columns,
+                                                kernels::vector<float> (&columns)[16],
+                                                ordinary_so_far<Asked>& ordinary) noexcept {
+  if (all_there && column + 16 <= num_columns) {
+#pragma GCC unroll 16
+    for (index_t i = 0; i < 16; ++i) columns[i] = kernels::detail::load_wide<float>(row(i) + column);
+  } else {
+    for (index_t i = 0; i < 16; ++i)
+      columns[i] = row(i) != nullptr ? widen_some(row(i), column, num_columns) : kernels::vector<float>{};
+  }
+#pragma GCC unroll 16
+  for (index_t i = 0; i < 16; ++i) ordinary.see(columns[i]);
+  transpose_square(columns);
 }
 
 /// Pair d / 2 of column i is columns d and d + 1 of row first + i; zeros from `count` on and beyond head_dim up to
@@ -184,8 +216,8 @@ bool load_query_pairs(head_view<S> x, index_t head, index_t first, index_t count
   constexpr index_t n = kernels::lanes<float>;
   ordinary_so_far<Asked> ordinary;
   for (index_t i = 0; i < padded_queries; i += n) {
-    const auto row = [&](index_t r) { return x.row(first + i + r, head); };
     const index_t num_rows = std::clamp<index_t>(count - i, 0, n);
+    const auto row = [&](index_t r) { return r < num_rows ? x.row(first + i + r, head) : nullptr; };
     if constexpr (std::same_as<element, bf16>) {
       for (index_t k = 0; k < num_pairs; k += n) {
         kernels::vector<std::uint32_t> block[n] = {};
@@ -198,20 +230,11 @@ bool load_query_pairs(head_view<S> x, index_t head, index_t first, index_t count
       }
     } else {
       for (index_t d = 0; d < 2 * num_pairs; d += n) {
-        kernels::vector<float> block[n] = {};
-        for (index_t r = 0; r < num_rows; ++r) {
-          block[r] = widen_some(row(r), d, x.head_dim);
-          ordinary.see(block[r]);
-        }
-        transpose_square(block);
+        kernels::vector<float> columns[n];
+        load_columns(row, num_rows == n, d, x.head_dim, columns, ordinary);
 #pragma GCC unroll 8
-        for (index_t j = 0; j < n; j += 2) {
-          const parts_of_floats<num_parts<element>> of_first(block[j]), of_second(block[j + 1]);
-#pragma GCC unroll 3
-          for (int p = 0; p < num_parts<element>; ++p)
-            kernels::store(to.at((d + j) / 2, i) + p * to.part_stride,
-                           upper_halves(of_first.part[p], of_second.part[p]));
-        }
+        for (index_t j = 0; j < n; j += 2)
+          store_parts<num_parts<element>>(columns[j], columns[j + 1], to.at((d + j) / 2, i), to.part_stride);
       }
     }
   }

@@ -94,10 +94,14 @@ class visible_keys {
 
   tile_edges edges(index_t first_key, index_t num_keys) const noexcept {
     tile_edges e;
+    find_edges(first_key, num_keys, e);
+    return e;
+  }
+  void find_edges(index_t first_key, index_t num_keys, tile_edges& e) const noexcept {
     e.num_queries = num_queries_;
     e.num_keys = num_keys;
     e.whole = all(first_key, num_keys);
-    if (e.whole) return e;
+    if (e.whole) return;
     const auto in_tile = [&](index_t key) {
       return static_cast<std::int32_t>(std::clamp<index_t>(key - first_key, 0, num_keys));
     };
@@ -106,7 +110,6 @@ class visible_keys {
       e.end_key[q] = q < num_queries_ ? in_tile(keys_[q].end) : 0;
     }
     fill_queries(e);
-    return e;
   }
 
  private:

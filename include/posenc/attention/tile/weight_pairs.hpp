@@ -70,8 +70,8 @@ struct weights_of_tile {
     return sum[0] + sum[1];
   }
 
- private:
-  /// A weight is what is left of it when the parts before were taken. The last is rounded, unless nothing would be.
+  /// Weights of keys k and k + 1. Each is what is left of it when the parts before were taken; the last is rounded, unless
+  /// nothing would be.
   [[gnu::always_inline]] void put(index_t q, index_t k, vector lower, vector upper) const noexcept {
     bf16_pair* const at = pairs.at(k / 2, q);
 #pragma GCC unroll 3
