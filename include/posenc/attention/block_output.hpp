@@ -1,8 +1,8 @@
 // What a block of queries has summed up so far.
 #pragma once
 
-#include <posenc/attention/tile/transposed_queries.hpp>  // transpose_square
-#include <posenc/attention/tile/widened_rows.hpp>        // all_are_finite
+#include <posenc/attention/tile/widened_rows.hpp>  // all_are_finite
+#include <posenc/kernels/transpose_square.hpp>
 #include <posenc/kernels/vectors.hpp>
 #include <posenc/scalar.hpp>
 
@@ -69,7 +69,7 @@ struct block_output {
         vector square[16];
 #pragma GCC unroll 16
         for (index_t i = 0; i < 16; ++i) square[i] = kernels::load<vector>(data + (c + i) * stride + first) * factor;
-        transpose_square(square);
+        kernels::transpose_square(square);
 #pragma GCC unroll 16
         for (index_t i = 0; i < 16; ++i) kernels::store(to + i * to_stride + c, square[i]);
       }

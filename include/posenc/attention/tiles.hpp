@@ -152,10 +152,14 @@ class attend_call {
     const index_t count = std::min(o.blocks_a_task, o.blocks_a_group() - first);
     block blocks[max_blocks_at_once];
     key_range seen{keys_.num_tokens, 0};
-    for (index_t i = 0; i < count; ++i) {
-      const index_t head = group * o.heads_at_once + (first + i) % o.heads_at_once;
+    const auto head_of = [&](index_t i) { return group * o.heads_at_once + (first + i) % o.heads_at_once; };
+    const auto queries_of = [&](index_t i) {
       const index_t first_query = (first + i) / o.heads_at_once * block_.num_queries;
-      begin_block(blocks[i], head, first_query, std::min(block_.num_queries, q_.num_tokens - first_query), m.blocks[i],
+      return key_range{first_query, std::min(first_query + block_.num_queries, q_.num_tokens)};
+    };
+    for (index_t i = 0; i < count; ++i) {
+      if (i + 1 < count) fetch_rows(q_, head_of(i + 1), queries_of(i + 1).first, queries_of(i + 1).end);
+      begin_block(blocks[i], head_of(i), queries_of(i).first, queries_of(i).end - queries_of(i).first, m.blocks[i],
                   m.some_rows);
       const key_range its = blocks[i].visible.seen();
       if (its.first < its.end) seen = {std::min(seen.first, its.first), std::max(seen.end, its.end)};
@@ -243,12 +247,21 @@ class attend_call {
       bool met = false;
       for (index_t i = 0; i < count; ++i) {
         if (!blocks[i].visible.any(tile.first, tile.count)) continue;
+        if (t > first) fetch_share_of_tile(t - 1, blocks[i].head, i, count);
         pipeline.meet(blocks[i], tile);
         met = true;
       }
       if (met) ++num_met;
     }
     pipeline.finish();
+  }
+
+  /// While the other tiles are met, so that nobody waits for the rows: part i of `count` of a tile.
+  void fetch_share_of_tile(index_t number, index_t head, index_t i, index_t count) const noexcept {
+    const index_t begin = number * block_.num_keys;
+    const index_t first = begin + block_.num_keys * i / count, end = begin + block_.num_keys * (i + 1) / count;
+    fetch_rows(keys_, kv_head_of(head), first, end);
+    fetch_rows(values_, kv_head_of(head), first, end);
   }
 
   template <bool Careful>

@@ -127,12 +127,21 @@ class dense_bias {
   void add_by_key(const score_tile<T>& tile, const S* matrix, index_t num_keys) const noexcept {
     if (query_stride_ == 0)
       add_row_to_all(tile, matrix, num_keys);
-    else if (params_.key_stride == 1)
+    else if (params_.key_stride == 1) {
+      fetch_tile_before(tile, matrix);
       kernels::add_transposed(tile.scores, tile.key_stride, matrix, query_stride_, tile.num_queries, num_keys);
-    else if (query_stride_ == 1)
+    } else if (query_stride_ == 1)
       kernels::add_rows(tile.scores, tile.key_stride, matrix, params_.key_stride, num_keys, tile.num_queries);
     else
       add_by_pair(tile, matrix, num_keys);
+  }
+
+  /// `attend` goes from the last keys to the first, and rows are too far apart for the processor to see what comes next.
+  template <real T>
+  void fetch_tile_before(const score_tile<T>& tile, const S* matrix) const noexcept {
+    const index_t count = std::min(tile.first_key, tile.num_keys);
+    for (index_t q = 0; q < tile.num_queries; ++q)
+      kernels::fetch_lines(matrix + q * query_stride_ - count, count * static_cast<index_t>(sizeof(S)));
   }
 
   template <real T>

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <posenc/error.hpp>            // index_t
+#include <posenc/kernels/convert.hpp>  // load_wide
+#include <posenc/kernels/transpose_square.hpp>
 #include <posenc/kernels/vectors.hpp>  // load, store
 #include <posenc/scalar.hpp>           // widen, narrow
 
@@ -61,7 +63,8 @@ namespace detail {
 // Four rows of four, turned in registers: element by element, each of x would be a read, a write and a cache line of
 // its own. Four, because every instruction set has shuffles for it.
 template <real T, scalar R>
-void add_four_by_four_transposed(T* x, index_t x_stride, const R* rows, index_t row_stride) noexcept {
+[[gnu::always_inline]] inline void add_four_by_four_transposed(T* x, index_t x_stride, const R* rows,
+                                                               index_t row_stride) noexcept {
   using quad = typename vector_of<T, 4>::type;
   quad row[4];
   for (index_t r = 0; r < 4; ++r) {
@@ -85,6 +88,36 @@ void add_four_by_four_transposed(T* x, index_t x_stride, const R* rows, index_t 
   }
 }
 
+template <real T, scalar R>
+void add_transposed_by_four(T* x, index_t x_stride, const R* rows, index_t row_stride, index_t num_rows,
+                            index_t count) noexcept {
+  for (index_t r = 0; r < num_rows; r += 4) {
+    const R* from = rows + r * row_stride;
+    const bool four_rows = r + 4 <= num_rows;
+    index_t i = 0;
+    for (; four_rows && i + 4 <= count; i += 4) {
+      add_four_by_four_transposed(x + i * x_stride + r, x_stride, from + i, row_stride);
+    }
+    for (; i < count; ++i) {
+      for (index_t rest = 0; rest < 4 && r + rest < num_rows; ++rest) {
+        x[i * x_stride + r + rest] += widen<T>(from[rest * row_stride + i]);
+      }
+    }
+  }
+}
+
+#if defined(__AVX512F__)
+template <scalar R>
+void add_square_transposed(float* x, index_t x_stride, const R* rows, index_t row_stride) noexcept {
+  vector<float> square[16];
+#pragma GCC unroll 16
+  for (index_t r = 0; r < 16; ++r) square[r] = load_wide<float>(rows + r * row_stride);
+  transpose_square(square);
+#pragma GCC unroll 16
+  for (index_t i = 0; i < 16; ++i) add_at(x + i * x_stride, square[i]);
+}
+#endif
+
 }  // namespace detail
 
 /// x[i, r] += rows[r, i], in the type of x.
@@ -93,19 +126,19 @@ void add_transposed(T* x,  // [count, num_rows]
                     index_t x_stride,
                     const R* rows,  // [num_rows, count]
                     index_t row_stride, index_t num_rows, index_t count) noexcept {
-  for (index_t r = 0; r < num_rows; r += 4) {
-    const R* from = rows + r * row_stride;
-    const bool four_rows = r + 4 <= num_rows;
-    index_t i = 0;
-    for (; four_rows && i + 4 <= count; i += 4) {
-      detail::add_four_by_four_transposed(x + i * x_stride + r, x_stride, from + i, row_stride);
-    }
-    for (; i < count; ++i) {
-      for (index_t rest = 0; rest < 4 && r + rest < num_rows; ++rest) {
-        x[i * x_stride + r + rest] += widen<T>(from[rest * row_stride + i]);
-      }
+  index_t r = 0;
+#if defined(__AVX512F__)
+  if constexpr (std::same_as<T, float> && detail::in_vectors<R, float>) {
+    const index_t whole = count - count % 16;
+    for (; r + 16 <= num_rows; r += 16) {
+      const R* from = rows + r * row_stride;
+      for (index_t i = 0; i < whole; i += 16)
+        detail::add_square_transposed(x + i * x_stride + r, x_stride, from + i, row_stride);
+      detail::add_transposed_by_four(x + whole * x_stride + r, x_stride, from + whole, row_stride, 16, count - whole);
     }
   }
+#endif
+  detail::add_transposed_by_four(x + r, x_stride, rows + r * row_stride, row_stride, num_rows - r, count);
 }
 
 }  // namespace kernels

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <posenc/attention/key_source.hpp>
-#include <posenc/attention/tile/transposed_queries.hpp>
 #include <posenc/kernels/convert.hpp>
+#include <posenc/kernels/transpose_square.hpp>
 #include <posenc/kernels/vectors.hpp>
 #include <posenc/scalar.hpp>
 #include <posenc/view.hpp>
@@ -204,7 +204,7 @@ template <bool Asked, class Row>
   }
 #pragma GCC unroll 16
   for (index_t i = 0; i < 16; ++i) ordinary.see(columns[i]);
-  transpose_square(columns);
+  kernels::transpose_square(columns);
 }
 
 /// Pair d / 2 of column i is columns d and d + 1 of row first + i; zeros from `count` on and beyond head_dim up to
@@ -225,7 +225,7 @@ bool load_query_pairs(head_view<S> x, index_t head, index_t first, index_t count
           block[r] = some_pairs(row(r), 2 * k, x.head_dim);
           see_both(block[r], ordinary);
         }
-        transpose_square(block);
+        kernels::transpose_square(block);
         for (index_t j = 0; j < std::min(n, num_pairs - k); ++j) kernels::store(to.at(k + j, i), block[j]);
       }
     } else {

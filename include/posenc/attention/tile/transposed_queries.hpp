@@ -2,6 +2,7 @@
 #pragma once
 
 #include <posenc/kernels/convert.hpp>
+#include <posenc/kernels/transpose_square.hpp>
 #include <posenc/kernels/vectors.hpp>
 #include <posenc/view.hpp>
 
@@ -41,22 +42,6 @@ void transpose_four_rows(const T* rows, index_t rows_stride, index_t head_dim, T
 }
 
 #if defined(__AVX512F__)
-/// block[j][i] = block[i][j]: four perfect shuffles of sixteen rows and their lanes are a transposition.
-template <class V>
-[[gnu::always_inline]] inline void transpose_square(V (&block)[16]) noexcept {
-  V zipped[16];
-#pragma GCC unroll 4
-  for (int stage = 0; stage < 4; ++stage) {
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
-      zipped[2 * i] = kernels::zip_low(block[i], block[i + 8]);
-      zipped[2 * i + 1] = kernels::zip_high(block[i], block[i + 8]);
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; ++i) block[i] = zipped[i];
-  }
-}
-
 /// to[j][i] = scale * rows[i][j] of as many rows and columns as a vector has lanes.
 inline void transpose_square(const float* rows, index_t rows_stride, float scale, float* to,
                              index_t to_stride) noexcept {
@@ -65,7 +50,7 @@ inline void transpose_square(const float* rows, index_t rows_stride, float scale
   vector block[n];
 #pragma GCC unroll 16
   for (int i = 0; i < n; ++i) block[i] = kernels::load<vector>(rows + i * rows_stride) * scale;
-  transpose_square(block);
+  kernels::transpose_square(block);
 #pragma GCC unroll 16
   for (int i = 0; i < n; ++i) kernels::store(to + i * to_stride, block[i]);
 }

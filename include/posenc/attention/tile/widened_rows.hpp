@@ -62,6 +62,20 @@ void widen_rows(const Source& source, index_t head, index_t first, index_t count
   }
 }
 
+/// Has rows [first, end) of one head of a source come nearer.
+template <class Source>
+void fetch_rows(const Source& source, index_t head, index_t first, index_t end) noexcept {
+  while (first < end) {
+    const auto piece = source.block(first, end - first);
+    const index_t rows = std::min(piece.num_tokens, end - first);
+    for (index_t i = 0; i < rows; ++i) {
+      const auto* const row = piece.row(i, head);
+      kernels::fetch_lines(row, source.head_dim * static_cast<index_t>(sizeof *row));
+    }
+    first += rows;
+  }
+}
+
 /// Whether the rows of a tile can be read where they are, in the compute type and one after the other; then `rows` is
 /// set. Rows that are far apart share sets of the cache, and are better brought together once for all queries that meet
 /// them.
