@@ -80,17 +80,18 @@ TEST_CASE("add_rows: rows without gaps, and one row for all", "[add]") {
 
 TEMPLATE_TEST_CASE("add_transposed: rows are added to columns, whatever the shape", "[add]", float, double, bf16, f16) {
   using T = compute_t<TestType>;
-  for (int num_rows = 0; num_rows < 10; ++num_rows) {
-    for (int count = 0; count < 10; ++count) {
-      const auto rows = counted<TestType>(num_rows * 11 + 1, 0);
-      std::vector<T> x(static_cast<std::size_t>(count * 12 + 1), T(5));
-      kernels::add_transposed(x.data(), 12, rows.data(), 11, num_rows, count);
+  constexpr int sizes[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 19, 32, 35};
+  for (const int num_rows : sizes) {
+    for (const int count : sizes) {
+      const auto rows = counted<TestType>(num_rows * 37 + 1, 0);
+      std::vector<T> x(static_cast<std::size_t>(count * 38 + 1), T(5));
+      kernels::add_transposed(x.data(), 38, rows.data(), 37, num_rows, count);
       CAPTURE(num_rows, count);
       bool right = true;
       for (int i = 0; i < count; ++i) {
-        for (int r = 0; r < 12; ++r) {
-          const T added = r < num_rows ? static_cast<T>(r * 11 + i) : T(0);
-          right = right && x.data()[i * 12 + r] == T(5) + added;
+        for (int r = 0; r < 38; ++r) {
+          const T added = r < num_rows ? widen<T>(rows.data()[r * 37 + i]) : T(0);
+          right = right && x.data()[i * 38 + r] == T(5) + added;
         }
       }
       CHECK(right);
