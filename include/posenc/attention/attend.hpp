@@ -155,10 +155,10 @@ problem check_attend(head_view<Q> q, const K& keys, const V& values, head_view<O
 /// Memory     options.run.workspace, or a block of the stack; nothing is allocated.
 /// Errors     those of `check_attend`, raised before anything is written.
 /// Accuracy   sums of products in the compute type (double for double, float below), in an order that depends on the
-///            block sizes alone: within n epsilon of the row's condition. Where AMX multiplies (32 queries or more, or
-///            all of bf16), numbers are sums of bf16, to the same accuracy; of floats, weights below 2^-102 of the row's
-///            largest are zeros there. Weights are rounded to bf16 before they meet the values where out is bf16 and AMX
-///            or AVX512-BF16 in pairs (all of them bf16) multiplies; subnormal bf16 are zeros there.
+///            block sizes alone: within n epsilon of the row's condition. Of floats, weights below 2^-102 of the row's
+///            largest are zeros. Where AMX multiplies (32 queries or more, or all of bf16), numbers are sums of bf16, to
+///            the same accuracy. Weights are rounded to bf16 before they meet the values where out is bf16 and AMX or
+///            AVX512-BF16 in pairs (all of them bf16) multiplies; subnormal bf16 are zeros there.
 template <class Q, key_source K, key_source V, class O, class E>
 void attend(unchecked_t, head_view<Q> q, const K& keys, const V& values, head_view<O> out, const E& encoding,
             const attend_options<compute_t<Q>>& options = {}) noexcept {

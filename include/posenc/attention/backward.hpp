@@ -132,9 +132,9 @@ problem check_attend_backward(head_view<Q> q, head_view<K> keys, head_view<V> va
 /// Memory     options.run.workspace; nothing is allocated.
 /// Threads    a key-value head is one task. Bits are the same for any number of workers.
 /// Errors     those of `check_attend_backward`, raised before anything is written.
-/// Accuracy   sums of products in the compute type, in an order that depends on the sizes alone. Where AMX multiplies (32
-///            queries or more, unless the encoding reads content or keeps scratch), floats are sums of bf16, as accurately,
-///            and weights below 2^-102 are zeros.
+/// Accuracy   sums of products in the compute type, in an order that depends on the sizes alone. Of floats, weights below
+///            2^-102 are zeros. Where AMX multiplies (32 queries or more, unless the encoding reads content or keeps
+///            scratch), floats are sums of bf16, as accurately.
 /// Source     Dao 2023, arXiv:2307.08691, with the queries in the outer loop.
 template <class Q, class K, class V, class O, class U, class E>
 void attend_backward(unchecked_t, head_view<Q> q, head_view<K> keys, head_view<V> values, head_view<O> out,

@@ -32,22 +32,20 @@ struct scores_in {
   [[gnu::always_inline]] vector again(index_t k) const noexcept { return kernels::load<vector>(tile + k * stride); }
 };
 
-/// scale * score + bias[q - k], which takes the score's place.
+/// scale * score + bias[q - k], computed twice.
 template <real T>
 struct biased_scores_in {
   using vector = kernels::vector<T>;
-  T* tile;
+  const T* tile;
   index_t stride;
   T scale;
   const T* bias;
 
   biased_scores_in from(index_t q) const noexcept { return {tile + q, stride, scale, bias + q}; }
-  [[gnu::always_inline]] vector first(index_t k) const noexcept {
-    const vector score = again(k) * scale + kernels::load<vector>(bias - k);
-    kernels::store(tile + k * stride, score);
-    return score;
+  [[gnu::always_inline]] vector first(index_t k) const noexcept { return again(k); }
+  [[gnu::always_inline]] vector again(index_t k) const noexcept {
+    return kernels::load<vector>(tile + k * stride) * scale + kernels::load<vector>(bias - k);
   }
-  [[gnu::always_inline]] vector again(index_t k) const noexcept { return kernels::load<vector>(tile + k * stride); }
 };
 
 /// Weights that take the place of the scores, zeros that of those not seen.
@@ -75,7 +73,7 @@ auto weights_in(T* tile, index_t stride, index_t num_keys) noexcept {
 }
 
 /// exp(scale * score - top), for lanes of queries.
-template <real T, int Least = least_exponent>
+template <real T>
 struct scores_to_weights {
   using vector = kernels::vector<T>;
   vector top;
@@ -94,14 +92,13 @@ struct scores_to_weights {
   // be finite. Lane by lane, so that a row's bits do not depend on its neighbours.
   [[gnu::always_inline]] vector of_ordinary(vector score) const noexcept {
     if constexpr (std::same_as<T, float>)
-      return power_of_two<Least>(score * units - shift);
+      return power_of_two(score * units - shift);
     else
       return exponential(score * scale - top);
   }
   [[gnu::always_inline]] vector of_any(vector score) const noexcept {
     if constexpr (std::same_as<T, float>)
-      return power_of_two<Least>(is_ordinary() ? score * units - shift
-                                               : (score * scale - top) * std::numbers::log2e_v<T>);
+      return power_of_two(is_ordinary() ? score * units - shift : (score * scale - top) * std::numbers::log2e_v<T>);
     else
       return exponential(score * scale - top);
   }
@@ -133,7 +130,7 @@ struct softmax_rows {
   /// Takes a tile in: `scale` times its scores become weights relative to the new maxima, which `weigh` puts where they
   /// belong: lanes [q, q + lanes) of keys by a function of the key, zero where nobody looks. It returns their sum. True if
   /// what was summed before has to be scaled by `factor`.
-  template <int Least = least_exponent, class Scores, class Weigh>
+  template <class Scores, class Weigh>
   bool absorb(Scores scores, index_t padded_queries, const tile_edges& edges, T scale,
               const Weigh& weigh) const noexcept {
     bool scaled = false;
@@ -141,7 +138,7 @@ struct softmax_rows {
       const auto keys = edges.keys_of(q, q + lanes);
       const Scores of_lanes = scores.from(q);
       scaled |= follow(of_lanes, q, keys, scale);
-      const scores_to_weights<T, Least> to_weights(kernels::load<vector>(largest + q), scale);
+      const scores_to_weights<T> to_weights(kernels::load<vector>(largest + q), scale);
       const vector added =
           to_weights.ordinary
               ? weigh(

@@ -528,7 +528,7 @@ class attend_call {
       }
     };
     const auto softmax = [&](auto biased, T factor) {
-      return softmax_of(b).template absorb<Weights::least>(biased, b.padded_queries(), edges, factor, weigh);
+      return softmax_of(b).absorb(biased, b.padded_queries(), edges, factor, weigh);
     };
     return scores_.bias_before(softmax, b, tile, scores, m, edges, scale_);
   }

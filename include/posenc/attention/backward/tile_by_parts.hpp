@@ -77,7 +77,7 @@ struct tile_by_parts<float> {
   /// Scores, and a bias if it is not null, become weights; finds their gradients.
   void weigh(const query_memory<float>& m, const float* bias, const tile_part<float>& part,
              const tile_edges& edges) const noexcept {
-    to_weights<least_exponent_of_parts>(part.scores, bias, m.minus_lse, edges);
+    to_weights(part.scores, bias, m.minus_lse, edges);
     products::of_pairs(split_values_of_tile(), {m.split.d_out, block_queries, sizes.value_dim}, part.gradients, edges);
     through_softmax(part.gradients, part.scores, m.delta, part.count);
   }

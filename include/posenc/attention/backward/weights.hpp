@@ -9,7 +9,7 @@ namespace posenc::inline POSENC_ISA::detail {
 
 /// scores[k][q] = exp(scores[k][q] + bias[q - k] - lse[q]), with `minus_lse` half the lowest number where there is
 /// nothing to weigh. Without a bias where it is null.
-template <int Least = least_exponent, class T>
+template <class T>
 void to_weights(T* scores, const T* bias, const T* minus_lse, const tile_edges& edges) noexcept {
   using vector = kernels::vector<T>;
   constexpr index_t lanes = kernels::lanes<T>;
@@ -22,7 +22,7 @@ void to_weights(T* scores, const T* bias, const T* minus_lse, const tile_edges& 
     for (; q < end; q += lanes) {
       vector score = kernels::load<vector>(row + q);
       if (bias != nullptr) score += kernels::load<vector>(bias + q - k);
-      kernels::store(row + q, exponential<Least>(score + kernels::load<vector>(minus_lse + q)));
+      kernels::store(row + q, exponential(score + kernels::load<vector>(minus_lse + q)));
     }
     for (; q < block_queries; q += lanes) kernels::store(row + q, vector{});
   }

@@ -15,16 +15,17 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// Weights are never subnormal: some processors take a hundred times as long to multiply with such a number.
-inline constexpr int least_exponent = -125;
+/// Some processors take a hundred times as long for a product or a sum that is subnormal. No weight is near that, nor is
+/// its product with a value of usual size, nor the last of three bf16 that it is the sum of.
+inline constexpr int least_exponent = -101;
 
-/// 2^x for x up to 127, within 2.2 ulp; 0 below half of 2^Least, so also of minus infinity. NaN stays NaN.
-template <int Least = least_exponent, class V>
+/// 2^x for x up to 127, within 2.2 ulp; 0 below half of 2^least_exponent, so also of minus infinity. NaN stays NaN.
+template <class V>
 [[gnu::always_inline]] inline V power_of_two(V x) noexcept {
   if constexpr (std::is_same_v<V, kernels::vector<float>>) {
 #if defined(__AVX512DQ__)
     // Instructions for both ends of it: x less the whole number below, and a product with 2 to the power of that.
-    const __mmask16 counts = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(Least - 0.5F), _CMP_NLT_UQ);
+    const __mmask16 counts = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(least_exponent - 0.5F), _CMP_NLT_UQ);
     const V part = (V)_mm512_maskz_reduce_ps(0xffff, (__m512)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
     V p = part * 0.00188529736F + 0.00897337589F;
     p = p * part + 0.0558359176F;
@@ -33,18 +34,18 @@ template <int Least = least_exponent, class V>
     p = p * part + 1.0F;
     return (V)_mm512_maskz_scalef_ps(counts, (__m512)p, (__m512)x);
 #else
-    static_assert(Least == least_exponent);
     using bits_t = kernels::vector<std::int32_t>;
-    // 1.5 * 2^23 brings the nearest whole number to the lowest bits of a sum; 126 more, and it is the biased exponent of
-    // half the power. The polynomial is of twice 2^part, so that the least exponent of all already gives zero.
-    constexpr float rounder = 12582912.0F + 126.0F;
-    x = kernels::larger(V{} - 126.0F, x);  // in this order, so that NaN is kept
+    // 1.5 * 2^23 brings the nearest whole number to the lowest bits of a sum; so much more, and it is zero where x is below
+    // the least, and a biased exponent else: of 2^x less a power that the polynomial makes up for.
+    constexpr int bias = 1 - least_exponent;
+    constexpr float rounder = 12582912.0F + bias;
+    x = kernels::larger(V{} - float{bias}, x);  // in this order, so that NaN is kept
     const V rounded = x + rounder;
     bits_t exponent;
     std::memcpy(&exponent, &rounded, sizeof rounded);
 #if defined(__FAST_MATH__)
     // Fast math takes (x + rounder) - rounder for x.
-    const V whole = __builtin_convertvector(exponent - 0x4b40'007e, V);
+    const V whole = __builtin_convertvector(exponent - (0x4b40'0000 + bias), V);
 #else
     const V whole = rounded - rounder;
 #endif
@@ -52,11 +53,13 @@ template <int Least = least_exponent, class V>
     exponent <<= 23;
     V scale;
     std::memcpy(&scale, &exponent, sizeof exponent);
-    V p = part * (2 * 0.00132647333318F) + 2 * 0.009671512643F;
-    p = p * part + 2 * 0.0555073372426F;
-    p = p * part + 2 * 0.240222420861F;
-    p = p * part + 2 * 0.69314697761F;
-    p = p * part + 2.0F;
+    constexpr float rest = 0x1p25F;
+    static_assert(bias + 25 == 127);
+    V p = part * (rest * 0.00132647333318F) + rest * 0.009671512643F;
+    p = p * part + rest * 0.0555073372426F;
+    p = p * part + rest * 0.240222420861F;
+    p = p * part + rest * 0.69314697761F;
+    p = p * part + rest;
     return p * scale;  // a product, and not a sum of bits, which could make a number of a NaN
 #endif
   } else {

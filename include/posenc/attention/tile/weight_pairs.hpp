@@ -22,9 +22,6 @@ namespace posenc::inline POSENC_ISA::detail {
   return (std::bit_cast<words>(first) + 0x8000U) >> 16 | ((std::bit_cast<words>(second) + 0x8000U) & 0xffff'0000U);
 }
 
-/// Of weights whose last part is never subnormal.
-inline constexpr int least_exponent_of_parts = -101;
-
 /// Takes what the upper halves of two vectors are out of them, and puts it side by side.
 [[gnu::always_inline]] inline kernels::vector<std::uint32_t> take_upper_halves(
     kernels::vector<float>& first, kernels::vector<float>& second) noexcept {
@@ -41,7 +38,6 @@ inline constexpr int least_exponent_of_parts = -101;
 template <int Parts>
 struct weights_of_tile {
   using vector = kernels::vector<float>;
-  static constexpr int least = Parts == 1 ? least_exponent : least_exponent_of_parts;
 
   pair_columns pairs;
   index_t num_keys;  // padded

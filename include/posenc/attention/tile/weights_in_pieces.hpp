@@ -77,7 +77,7 @@ class weights_in_pieces {
   index_t key_ = 0;
   tile_edges::range seen_{};
   Scores of_lanes_ = scores_;
-  scores_to_weights<float, weights_of_tile<Parts>::least> to_weights_{vector{}, 0};
+  scores_to_weights<float> to_weights_{vector{}, 0};
   vector sum_[2] = {};
 };
 
