@@ -28,7 +28,6 @@ struct block_output {
 
   index_t size() const noexcept { return (in_columns ? num_columns : num_queries) * stride; }
   void clear() const noexcept { std::fill_n(data, size(), T(0)); }
-  bool all_finite() const noexcept { return all_are_finite(data, size()); }
 
   /// A bit for each of the first `count` queries that has something which is not finite.
   std::uint64_t queries_not_finite(index_t count) const noexcept {
@@ -37,6 +36,7 @@ struct block_output {
       for (index_t first = 0; first < count; first += lanes) found |= columns_not_finite(first) << first;
       return count < 64 ? found & ((std::uint64_t{1} << count) - 1) : found;
     }
+    if (all_are_finite(data, size())) return found;
     for (index_t q = 0; q < count; ++q) {
       if (!all_are_finite(data + q * stride, num_columns)) found |= std::uint64_t{1} << q;
     }
