@@ -31,7 +31,7 @@ template <real T>
 struct key_tile {
   index_t first;
   index_t count;
-  bool loaded;  // its keys, and its values unless those are loaded later
+  bool keys_loaded;
   bool values_loaded;
   tile_rows<T> keys;
   tile_rows<T> values;

@@ -1,15 +1,14 @@
 // What a block of queries has summed up so far.
 #pragma once
 
-#include <posenc/attention/tile/widened_rows.hpp>  // all_are_finite
-#include <posenc/kernels/transpose_square.hpp>
+#include <posenc/attention/tile/transposed_queries.hpp>  // transpose_square
+#include <posenc/attention/tile/widened_rows.hpp>        // all_are_finite
 #include <posenc/kernels/vectors.hpp>
 #include <posenc/scalar.hpp>
 
 #include <algorithm>
 #include <concepts>
 #include <cstdint>
-#include <type_traits>
 
 namespace posenc::inline POSENC_ISA::detail {
 
@@ -65,14 +64,8 @@ struct block_output {
 #if defined(__AVX512F__)
     if constexpr (std::same_as<T, float>) {
       const vector factor = kernels::load<vector>(factors + first);
-      for (index_t c = 0; c < num_columns; c += lanes) {
-        vector square[16];
-#pragma GCC unroll 16
-        for (index_t i = 0; i < 16; ++i) square[i] = kernels::load<vector>(data + (c + i) * stride + first) * factor;
-        kernels::transpose_square(square);
-#pragma GCC unroll 16
-        for (index_t i = 0; i < 16; ++i) kernels::store(to + i * to_stride + c, square[i]);
-      }
+      for (index_t c = 0; c < num_columns; c += lanes)
+        transpose_square(data + c * stride + first, stride, factor, to + c, to_stride);
       return;
     }
 #endif
@@ -98,12 +91,10 @@ struct block_output {
   }
 
  private:
-  /// A bit for each of as many queries as a vector has lanes. By the exponent, because fast math takes any comparison for
-  /// true.
+  /// A bit for each of as many queries as a vector has lanes.
   std::uint64_t columns_not_finite(index_t first) const noexcept {
-    using bits_t = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
-    using words = kernels::vector<bits_t>;
-    constexpr bits_t exponent = sizeof(T) == 4 ? bits_t{0x7f80'0000} : static_cast<bits_t>(0x7ff0'0000'0000'0000);
+    using words = kernels::vector<typename exponent_of<T>::bits_t>;
+    constexpr auto exponent = exponent_of<T>::mask;
     words largest{};
     for (index_t c = 0; c < num_columns; ++c) {
       const words bits = kernels::load<words>(data + c * stride + first) & exponent;

@@ -72,4 +72,19 @@ struct paged_view {
   }
 };
 
+namespace detail {
+
+/// Calls f(i, row) for rows [first, first + count) of one head of a source.
+template <class Source, class F>
+void for_each_row(const Source& source, index_t head, index_t first, index_t count, F f) noexcept {
+  for (index_t done = 0; done < count;) {
+    const auto piece = source.block(first + done, count - done);
+    const index_t rows = std::min(piece.num_tokens, count - done);
+    for (index_t i = 0; i < rows; ++i) f(done + i, piece.row(i, head));
+    done += rows;
+  }
+}
+
+}  // namespace detail
+
 }  // namespace posenc::inline POSENC_ISA

@@ -32,7 +32,7 @@ struct scores_in {
   [[gnu::always_inline]] vector again(index_t k) const noexcept { return kernels::load<vector>(tile + k * stride); }
 };
 
-/// scale * score + bias[q - k], computed twice.
+/// scale * score + bias[q - k], computed twice, which takes no longer than to store it and read it back.
 template <real T>
 struct biased_scores_in {
   using vector = kernels::vector<T>;

@@ -37,8 +37,9 @@ class tile_pipeline {
 
  private:
   using T = typename Call::T;
-  using unit = typename Call::unit;
-  using weights = typename unit::template weights<Call::parts_of_weights>;
+  using pairs = typename Call::pairs;
+  using unit = typename pairs::unit;
+  using weights = typename unit::template weights<pairs::of_weight>;
 
   struct meeting {
     block* b = nullptr;
@@ -69,14 +70,14 @@ class tile_pipeline {
   void begin(meeting& of) const noexcept {
     block& b = *of.b;
     key_tile& tile = *of.tile;
-    if (!tile.loaded) call_.load_keys_in_pairs(tile, 0, b.head, m_);
+    if (!tile.keys_loaded) call_.tiles_.load_keys_in_pairs(tile, 0, b.head, m_);
     b.not_ordinary |= call_.queries_that_see(tile.keys_not_ordinary, b, tile);
     b.visible.find_edges(tile.first, tile.count, of.edges);
   }
   void load_values(const meeting& of) const noexcept {
     block& b = *of.b;
     key_tile& tile = *of.tile;
-    if (!tile.values_loaded) call_.template load_values_in_pairs<false>(tile, 0, b.head, m_);
+    if (!tile.values_loaded) call_.tiles_.template load_values_in_pairs<false>(tile, 0, b.head, m_);
     b.not_ordinary |= call_.queries_that_see(tile.values_not_ordinary, b, tile);
   }
 
@@ -85,7 +86,7 @@ class tile_pipeline {
   template <class Beside>
   void multiply_keys(const meeting& of, index_t i, Beside& beside) const noexcept {
     const block& b = *of.b;
-    unit::template multiply_keys<Call::parts_of_keys, Call::parts_of_queries>(
+    unit::template multiply_keys<pairs::of_key, pairs::of_query>(
         of.tile->key_pairs, call_.sizes_.row_size(), call_.query_pairs(b), m_.scores[i % 2], call_.query_stride_,
         b.padded_queries(), of.edges, beside);
   }
@@ -93,7 +94,7 @@ class tile_pipeline {
   void add_values(const meeting& of, index_t i, Beside& beside) const noexcept {
     block& b = *of.b;
     const key_range seen = b.visible.seen_of(of.tile->first, of.tile->count);
-    unit::add_values(weights_of(i, b), &seen, 0, 1, call_.values_of(m_), call_.output_of(b), b.has_output,
+    unit::add_values(weights_of(i, b), &seen, 0, 1, call_.tiles_.values_of(m_), call_.output_of(b), b.has_output,
                      b.padded_queries(), of.edges, beside);
     b.has_output = true;
   }
@@ -103,7 +104,7 @@ class tile_pipeline {
   bool weigh_beside(Multiply multiply, const meeting& of, index_t i) const noexcept {
     const block& b = *of.b;
     const auto softmax = [&](auto biased, T factor) {
-      weights_in_pieces<decltype(biased), Call::parts_of_weights> pieces(
+      weights_in_pieces<decltype(biased), pairs::of_weight> pieces(
           call_.softmax_of(b), biased, of.edges, b.padded_queries(), factor, weights_of(i, b).of_tile(0));
       const bool scales = pieces.follow();
       work_beside beside = pieces.work(num_calls());
@@ -114,15 +115,15 @@ class tile_pipeline {
     return call_.scores_.bias_before(softmax, b, *of.tile, m_.scores[i % 2], m_, of.edges, call_.scale_);
   }
   index_t num_calls() const noexcept {
-    return unit::num_calls(call_.sizes_.row_size(), Call::sizes_t::padded(call_.values_.head_dim), call_.padded_keys(),
-                           products_of_parts(Call::parts_of_keys, Call::parts_of_queries),
-                           products_of_parts(Call::parts_of_values, Call::parts_of_weights));
+    return unit::num_calls(call_.sizes_.row_size(), Call::sizes_t::padded(call_.values_.head_dim),
+                           call_.tiles_.padded_keys(), products_of_parts(pairs::of_key, pairs::of_query),
+                           products_of_parts(pairs::of_value, pairs::of_weight));
   }
 
   weights weights_of(index_t i, const block& b) const noexcept {
-    return {unit::columns(Call::as_pairs(m_.weight_pairs[i % 2]), call_.padded_keys() / 2, b.padded_queries(),
+    return {unit::columns(as_pairs(m_.weight_pairs[i % 2]), call_.tiles_.padded_keys() / 2, b.padded_queries(),
                           call_.query_stride_),
-            call_.padded_keys()};
+            call_.tiles_.padded_keys()};
   }
 
   const Call& call_;

@@ -129,6 +129,7 @@ class tile_sizes {
     b.num_queries = std::clamp<index_t>(num_queries, 1, in_pairs ? bf16_unit::max_queries : max_block);
     b.num_keys = std::clamp<index_t>(num_keys, 1, max_block);
     b.tabulates = table_size() > 0;
+    // Outputs are read and written once for all tiles at once, or beside a softmax.
     const index_t num_tiles = (num_keys + max_block - 1) / max_block;
     b.tiles_at_once = !in_pairs || in_parts() ? 1 : std::clamp<index_t>(num_tiles, 1, max_tiles_at_once);
     block_sizes with_two = b;

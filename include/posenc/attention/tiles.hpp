@@ -7,6 +7,7 @@
 #include <posenc/attention/online_softmax.hpp>
 #include <posenc/attention/tile/block_products.hpp>
 #include <posenc/attention/tile/widened_rows.hpp>
+#include <posenc/attention/tile_loader.hpp>
 #include <posenc/attention/tile_pipeline.hpp>
 #include <posenc/attention/tile_sizes.hpp>
 
@@ -37,17 +38,9 @@ template <class Q, class K, class V, class O, class E>
 class attend_call {
   using T = compute_t<Q>;
   using sizes_t = tile_sizes<T, E>;
-  using q_t = std::remove_const_t<Q>;
   using o_t = std::remove_const_t<O>;
-  static constexpr bool may_pair =
-      std::same_as<T, float> && bf16_unit::multiplies<q_t, key_element_t<K>, key_element_t<V>, o_t>;
-  using unit = std::conditional_t<may_pair, bf16_unit, void>;
-  static constexpr int parts_of_queries = num_parts<q_t>, parts_of_keys = num_parts<key_element_t<K>>,
-                       parts_of_values = num_parts<key_element_t<V>>, parts_of_weights = num_parts<o_t>;
-  /// Of numbers that are sums of several bf16, those that are not ordinary are known, and are multiplied as they are.
-  static constexpr bool splits = std::max({parts_of_queries, parts_of_keys, parts_of_values}) > 1;
-  /// Others are met in pairs even by the walk that minds what is not finite.
-  static constexpr bool may_pair_whole = may_pair && !splits, may_pair_parts = may_pair && splits;
+  using pairs = pairs_of_call<Q, K, V, O>;
+  using unit = typename pairs::unit;
 
  public:
   attend_call(head_view<Q> q, const K& keys, const V& values, head_view<O> out, const E& encoding,
@@ -61,11 +54,10 @@ class attend_call {
         sizes_(tile_sizes_of_call<Q, O>(q.num_tokens, q.head_dim, keys, values, encoding, options.run, by_parts)),
         block_(sizes_.fit(sizes_t::values_a_worker(options.run))),
         query_stride_(sizes_t::row_stride(sizes_t::padded_queries(block_.num_queries))),
-        key_stride_(sizes_t::row_stride(sizes_.row_size())),
-        value_stride_(sizes_t::row_stride(values.head_dim)),
         query_offset_(resolve_query_offset(options, q.num_tokens, keys.num_tokens)),
         query_positions_(or_indices(options.positions.queries, query_offset_, q.num_tokens)),
         key_positions_(or_indices(options.positions.keys, 0, keys.num_tokens)),
+        tiles_{keys, values, sizes_, block_, key_positions_, q.num_heads},
         scale_(static_cast<T>(options.scale.value_or(default_scale(q.head_dim)))),
         scores_{.encoding = encoding,
                 .options = options,
@@ -153,21 +145,20 @@ class attend_call {
     block blocks[max_blocks_at_once];
     key_range seen{keys_.num_tokens, 0};
     const auto head_of = [&](index_t i) { return group * o.heads_at_once + (first + i) % o.heads_at_once; };
-    const auto queries_of = [&](index_t i) {
-      const index_t first_query = (first + i) / o.heads_at_once * block_.num_queries;
-      return key_range{first_query, std::min(first_query + block_.num_queries, q_.num_tokens)};
+    const auto first_query_of = [&](index_t i) { return (first + i) / o.heads_at_once * block_.num_queries; };
+    const auto num_queries_of = [&](index_t i) {
+      return std::min(block_.num_queries, q_.num_tokens - first_query_of(i));
     };
     for (index_t i = 0; i < count; ++i) {
-      if (i + 1 < count) fetch_rows(q_, head_of(i + 1), queries_of(i + 1).first, queries_of(i + 1).end);
-      begin_block(blocks[i], head_of(i), queries_of(i).first, queries_of(i).end - queries_of(i).first, m.blocks[i],
-                  m.some_rows);
+      if (i + 1 < count) fetch_rows(q_, head_of(i + 1), first_query_of(i + 1), num_queries_of(i + 1));
+      begin_block(blocks[i], head_of(i), first_query_of(i), num_queries_of(i), m.blocks[i], m.some_rows);
       const key_range its = blocks[i].visible.seen();
       if (its.first < its.end) seen = {std::min(seen.first, its.first), std::max(seen.end, its.end)};
     }
     if (scores_.tabulates) scores_.tabulate(blocks[0].head, m);
     walk_keys<false>(blocks, count, seen, m);
     for (index_t i = 0; i < count; ++i) finish(blocks[i], m);
-    if constexpr (may_pair && splits) {
+    if constexpr (pairs::of_parts) {
       if (sizes_.in_pairs) attend_what_is_not_ordinary(blocks, count, m);
     }
   }
@@ -176,7 +167,7 @@ class attend_call {
   // enough for their block to be done again. Stores queries that have their bit in `wanted`.
   void finish(block& b, const memory& m, std::uint64_t wanted = ~std::uint64_t{0}) const noexcept {
     if (!b.has_output) clear_output(b);
-    if (splits && sizes_.in_pairs) {
+    if (pairs::of_parts && sizes_.in_pairs) {
       b.not_ordinary |= output_of(b).queries_not_finite(b.num_queries());
       store(b, m, wanted & ~b.not_ordinary);
       return;
@@ -218,7 +209,7 @@ class attend_call {
   template <bool Careful>
   void walk_keys(block* blocks, index_t count, key_range seen, const memory& m) const noexcept {
     if (seen.first >= seen.end) return;
-    if constexpr (may_pair_parts && !Careful) {
+    if constexpr (pairs::of_parts && !Careful) {
       if (sizes_.in_pairs) return walk_in_parts(blocks, count, seen, m);
     }
     const index_t first = seen.first / block_.num_keys, end = (seen.end - 1) / block_.num_keys + 1;
@@ -233,7 +224,7 @@ class attend_call {
   void begin_tile(key_tile& tile, index_t number, key_range seen) const noexcept {
     tile.first = number * block_.num_keys;
     tile.count = std::min(block_.num_keys, seen.end - tile.first);
-    tile.loaded = tile.values_loaded = false;
+    tile.keys_loaded = tile.values_loaded = false;
   }
 
   void walk_in_parts(block* blocks, index_t count, key_range seen, const memory& m) const noexcept {
@@ -247,7 +238,7 @@ class attend_call {
       bool met = false;
       for (index_t i = 0; i < count; ++i) {
         if (!blocks[i].visible.any(tile.first, tile.count)) continue;
-        if (t > first) fetch_share_of_tile(t - 1, blocks[i].head, i, count);
+        if (t > first) tiles_.fetch_share(t - 1, blocks[i].head, i, count);
         pipeline.meet(blocks[i], tile);
         met = true;
       }
@@ -256,22 +247,14 @@ class attend_call {
     pipeline.finish();
   }
 
-  /// While the other tiles are met, so that nobody waits for the rows: part i of `count` of a tile.
-  void fetch_share_of_tile(index_t number, index_t head, index_t i, index_t count) const noexcept {
-    const index_t begin = number * block_.num_keys;
-    const index_t first = begin + block_.num_keys * i / count, end = begin + block_.num_keys * (i + 1) / count;
-    fetch_rows(keys_, kv_head_of(head), first, end);
-    fetch_rows(values_, kv_head_of(head), first, end);
-  }
-
   template <bool Careful>
   void attend_tiles(block& b, key_tile* tiles, index_t num_tiles, const memory& m) const noexcept {
     const auto seen_tile = [&](index_t i) -> const key_tile* {
       if (!b.visible.any(tiles[i].first, tiles[i].count)) return nullptr;
-      if (!tiles[i].loaded) load<Careful>(tiles[i], i, b.head, m);
+      if (!tiles[i].keys_loaded) tiles_.template load<Careful>(tiles[i], i, b.head, m);
       return &tiles[i];
     };
-    if constexpr (may_pair_whole) {
+    if constexpr (pairs::of_whole) {
       if (sizes_.in_pairs) {
         attend_tiles_of_pairs<Careful>(b, seen_tile, num_tiles, m);
         return;
@@ -291,10 +274,11 @@ class attend_call {
     b.not_ordinary = 0;
     b.memory_of = memory_of;
     b.visible = visible_keys(scores_.filter, first_query, num_queries);
-    if constexpr (may_pair) {
+    if constexpr (pairs::exist) {
       if (sizes_.in_pairs) {
-        const bool ordinary = load_query_pairs<splits>(q_, head, first_query, num_queries, sizes_.row_size(),
-                                                       query_pairs(b), b.padded_queries());
+        constexpr bool asked = pairs::of_parts;
+        const bool ordinary = load_query_pairs<asked>(q_, head, first_query, num_queries, sizes_.row_size(),
+                                                      query_pairs(b), b.padded_queries());
         if (!ordinary) b.not_ordinary = rows_that_are_not_ordinary(q_, head, first_query, num_queries);
       }
     }
@@ -320,7 +304,7 @@ class attend_call {
   }
   block_output<T> output_of(const block& b) const noexcept {
     const bool in_columns = sizes_.sums_columns();
-    return {b.memory_of.output, in_columns ? query_stride_ : value_stride_,
+    return {b.memory_of.output, in_columns ? query_stride_ : tiles_.value_stride(),
             in_columns ? b.padded_queries() : b.num_queries(), sizes_t::padded(values_.head_dim), in_columns};
   }
 
@@ -339,7 +323,8 @@ class attend_call {
     index_t done = 0;
     if constexpr (std::same_as<o_t, T>) {
       const bool whole_rows = output.in_columns && output.num_columns == values_.head_dim;
-      if (whole_rows && ~wanted << (64 - b.num_queries()) == 0) {
+      const bool all_wanted = ~wanted << (64 - b.num_queries()) == 0;
+      if (whole_rows && all_wanted) {
         for (; done + sizes_t::lanes <= b.num_queries(); done += sizes_t::lanes)
           output.turn(done, factors, out_.row(b.first_query + done, b.head), out_.token_stride);
       }
@@ -351,80 +336,6 @@ class attend_call {
   }
 
   // ---- A tile ----
-
-  index_t kv_head_of(index_t head) const noexcept { return head / (q_.num_heads / keys_.num_heads); }
-
-  void load_positions(key_tile& tile) const noexcept {
-    if constexpr (score_encoding<E, T>) {
-      for (index_t k = 0; k < tile.count; ++k) tile.key_positions[k] = key_positions_[tile.first + k];
-    }
-  }
-
-  /// Brings a tile together, in place i of those that are met at once.
-  template <bool Careful>
-  void load(key_tile& tile, index_t i, index_t head, const memory& m) const noexcept {
-    if constexpr (may_pair_whole) {
-      if (sizes_.in_pairs) {
-        load_keys_in_pairs(tile, i, head, m);
-        load_values_in_pairs<Careful>(tile, i, head, m);
-        return;
-      }
-    }
-    tile.loaded = true;
-    load_positions(tile);
-    const index_t kv_head = kv_head_of(head);
-    // Products hop between rows, and would wait for each line that is not near.
-    const auto fetch = [&](const tile_rows<T>& rows) {
-      kernels::fetch_lines(rows.data, tile.count * rows.stride * static_cast<index_t>(sizeof(T)));
-    };
-    if (as_they_lie(keys_, kv_head, tile.first, tile.count, tile.keys)) {
-      fetch(tile.keys);
-    } else {
-      widen_rows(keys_, kv_head, tile.first, tile.count, m.keys, key_stride_);
-      tile.keys = {m.keys, key_stride_};
-    }
-    if (!Careful && values_.head_dim % kernels::lanes<T> == 0 &&
-        as_they_lie(values_, kv_head, tile.first, tile.count, tile.values)) {
-      fetch(tile.values);
-    } else {
-      widen_rows(values_, kv_head, tile.first, tile.count, m.values, value_stride_);
-      tile.values = {m.values, value_stride_};
-    }
-    if constexpr (Careful) tile.values_not_finite = clear_rows_that_are_not_finite(m.values, value_stride_, tile.count);
-  }
-
-  static bf16_pair* as_pairs(T* memory) noexcept { return reinterpret_cast<bf16_pair*>(memory); }
-
-  void load_keys_in_pairs(key_tile& tile, index_t i, index_t head, const memory& m) const noexcept {
-    tile.loaded = true;
-    tile.keys_not_ordinary = 0;
-    load_positions(tile);
-    const index_t rows = sizes_.padded_keys(tile.count), num_pairs = sizes_.row_size(), kv_head = kv_head_of(head);
-    if (as_pairs_lie(keys_, kv_head, tile.first, tile.count, rows, num_pairs, tile.key_pairs)) return;
-    const index_t part = padded_keys() * key_stride_;
-    bf16_pair* const keys = as_pairs(m.keys) + i * parts_of_keys * part;
-    tile.key_pairs = {keys, key_stride_, part, unit::takes_squares};
-    constexpr bool asked = parts_of_keys > 1;  // others are exact, and may be met where they lie
-    if (!load_key_pairs<asked>(keys_, kv_head, tile.first, tile.count, rows, num_pairs, keys, tile.key_pairs))
-      tile.keys_not_ordinary = rows_that_are_not_ordinary(keys_, kv_head, tile.first, tile.count);
-  }
-
-  template <bool Careful>
-  void load_values_in_pairs(key_tile& tile, index_t i, index_t head, const memory& m) const noexcept {
-    tile.values_loaded = true;
-    const index_t kv_head = kv_head_of(head);
-    if constexpr (Careful)
-      tile.values_not_finite = rows_that_are_not_finite(values_, kv_head, tile.first, tile.count);
-    else
-      tile.values_not_finite = 0;
-    tile.values_not_ordinary = 0;
-    const auto load_but = [&](std::uint64_t left_out) {
-      return values_of(m).template load<splits>(i, values_, kv_head, tile.first, tile.count, left_out);
-    };
-    if (load_but(tile.values_not_finite)) return;
-    tile.values_not_ordinary = rows_that_are_not_ordinary(values_, kv_head, tile.first, tile.count);
-    load_but(tile.values_not_ordinary);
-  }
 
   /// Queries of a block that see one of some keys of a tile.
   std::uint64_t queries_that_see(std::uint64_t keys, const block& b, const key_tile& tile) const noexcept {
@@ -439,14 +350,7 @@ class attend_call {
   }
 
   pair_columns query_pairs(const block& b) const noexcept {
-    return unit::columns(as_pairs(b.memory_of.queries), sizes_.row_size(), b.padded_queries(), query_stride_);
-  }
-
-  /// Rows of a tile that is brought together.
-  index_t padded_keys() const noexcept { return sizes_.padded_keys(block_.num_keys); }
-  auto values_of(const memory& m) const noexcept {
-    return typename unit::template values<parts_of_values>{
-        as_pairs(m.values), value_stride_, sizes_t::padded(values_.head_dim), block_.tiles_at_once, padded_keys()};
+    return unit::columns(detail::as_pairs(b.memory_of.queries), sizes_.row_size(), b.padded_queries(), query_stride_);
   }
 
   template <bool Careful>
@@ -459,25 +363,25 @@ class attend_call {
                                   weights_in(scores, query_stride_, edges.num_keys));
     };
     if (scores_.bias_before(softmax, b, tile, scores, m, edges, T(1))) output_of(b).scale(b.memory_of.factor);
-    add_values(scores, query_stride_, tile.values, sizes_t::padded(values_.head_dim), b.memory_of.output, value_stride_,
-               edges);
+    add_values(scores, query_stride_, tile.values, sizes_t::padded(values_.head_dim), b.memory_of.output,
+               tiles_.value_stride(), edges);
     if constexpr (Careful) add_values_not_finite(b, tile, m);
   }
 
   /// Values wait until the tiles are done, or one is left out, or moves a maximum.
   template <bool Careful, class SeenTile>
   void attend_tiles_of_pairs(block& b, SeenTile seen_tile, index_t num_tiles, const memory& m) const noexcept {
-    const typename unit::template weights<parts_of_weights> weights{
-        unit::columns(as_pairs(m.weight_pairs[0]), block_.tiles_at_once * padded_keys() / 2, b.padded_queries(),
-                      query_stride_),
-        padded_keys()};
+    const typename unit::template weights<pairs::of_weight> weights{
+        unit::columns(detail::as_pairs(m.weight_pairs[0]), block_.tiles_at_once * tiles_.padded_keys() / 2,
+                      b.padded_queries(), query_stride_),
+        tiles_.padded_keys()};
     tile_edges edges;
     key_range seen[max_tiles_at_once];
     index_t first_waiting = 0;
     const auto add_values_before = [&](index_t end) {
       nothing_beside nothing;
       if (first_waiting < end)
-        unit::add_values(weights, seen, first_waiting, end, values_of(m), output_of(b), b.has_output,
+        unit::add_values(weights, seen, first_waiting, end, tiles_.values_of(m), output_of(b), b.has_output,
                          b.padded_queries(), edges, nothing);
       b.has_output = b.has_output || first_waiting < end;
       first_waiting = end;
@@ -511,8 +415,8 @@ class attend_call {
     T* const scores = m.scores[0];
     const index_t stride = query_stride_;
     nothing_beside nothing;
-    unit::template multiply_keys<parts_of_keys, parts_of_queries>(tile.key_pairs, sizes_.row_size(), query_pairs(b),
-                                                                  scores, stride, b.padded_queries(), edges, nothing);
+    unit::template multiply_keys<pairs::of_key, pairs::of_query>(tile.key_pairs, sizes_.row_size(), query_pairs(b),
+                                                                 scores, stride, b.padded_queries(), edges, nothing);
     const auto weigh = [&](index_t q, tile_edges::range seen, auto weight) __attribute__((always_inline)) {
       if constexpr (!Careful) {
         return weights(q, seen, weight);
@@ -534,7 +438,7 @@ class attend_call {
   }
 
   void add_values_not_finite(const block& b, const key_tile& tile, const memory& m) const noexcept {
-    const index_t kv_head = b.head / (q_.num_heads / values_.num_heads);
+    const index_t kv_head = tiles_.kv_head_of(b.head);
     const block_output<T> output = output_of(b);
     for (index_t k = 0; k < tile.count; ++k) {
       if ((tile.values_not_finite >> k & 1) == 0) continue;
@@ -556,11 +460,10 @@ class attend_call {
   sizes_t sizes_;
   block_sizes block_;
   index_t query_stride_;
-  index_t key_stride_;
-  index_t value_stride_;
   index_t query_offset_;
   positions query_positions_;
   positions key_positions_;
+  tile_loader<Q, K, V, O, E> tiles_;
   T scale_;
   biased_scores<T, E> scores_;
 };

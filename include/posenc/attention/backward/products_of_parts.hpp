@@ -73,9 +73,9 @@ class split_operand {
     float lower[side * side], upper[side * side];
     for (index_t r = 0; r < num_rows; r += depth) {
       for (index_t c = 0; c < num_columns; c += side) {
-        transpose_square(rows + r * row_stride + c, row_stride, 1, lower, side);
+        transpose_square(rows + r * row_stride + c, row_stride, 1.0F, lower, side);
         if (r + side < num_rows)
-          transpose_square(rows + (r + side) * row_stride + c, row_stride, 1, upper, side);
+          transpose_square(rows + (r + side) * row_stride + c, row_stride, 1.0F, upper, side);
         else
           std::fill_n(upper, side * side, 0.0F);
         ordinary_so_far<false> never_asked;

@@ -241,17 +241,6 @@ bool load_query_pairs(head_view<S> x, index_t head, index_t first, index_t count
   return ordinary.all();
 }
 
-/// Calls f(i, row) for rows [first, first + count) of one head of a source.
-template <class Source, class F>
-void for_each_row(const Source& source, index_t head, index_t first, index_t count, F f) noexcept {
-  for (index_t done = 0; done < count;) {
-    const auto piece = source.block(first + done, count - done);
-    const index_t rows = std::min(piece.num_tokens, count - done);
-    for (index_t i = 0; i < rows; ++i) f(done + i, piece.row(i, head));
-    done += rows;
-  }
-}
-
 /// Rows of keys as pairs along a row: `to` says where, in memory at `memory`. Zeros behind head_dim up to `num_pairs`, and
 /// from `count` on up to `padded_rows`. False if a number is not ordinary.
 template <bool Asked, class Source>

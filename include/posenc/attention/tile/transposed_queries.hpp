@@ -42,9 +42,10 @@ void transpose_four_rows(const T* rows, index_t rows_stride, index_t head_dim, T
 }
 
 #if defined(__AVX512F__)
-/// to[j][i] = scale * rows[i][j] of as many rows and columns as a vector has lanes.
-inline void transpose_square(const float* rows, index_t rows_stride, float scale, float* to,
-                             index_t to_stride) noexcept {
+/// to[j][i] = scale * rows[i][j] of as many rows and columns as a vector has lanes: one scale, or a vector of one for each
+/// column.
+template <class Scale>
+void transpose_square(const float* rows, index_t rows_stride, Scale scale, float* to, index_t to_stride) noexcept {
   using vector = kernels::vector<float>;
   constexpr int n = int{kernels::lanes<float>};
   vector block[n];

@@ -62,18 +62,12 @@ void widen_rows(const Source& source, index_t head, index_t first, index_t count
   }
 }
 
-/// Has rows [first, end) of one head of a source come nearer.
+/// Has rows [first, first + count) of one head of a source come nearer.
 template <class Source>
-void fetch_rows(const Source& source, index_t head, index_t first, index_t end) noexcept {
-  while (first < end) {
-    const auto piece = source.block(first, end - first);
-    const index_t rows = std::min(piece.num_tokens, end - first);
-    for (index_t i = 0; i < rows; ++i) {
-      const auto* const row = piece.row(i, head);
-      kernels::fetch_lines(row, source.head_dim * static_cast<index_t>(sizeof *row));
-    }
-    first += rows;
-  }
+void fetch_rows(const Source& source, index_t head, index_t first, index_t count) noexcept {
+  for_each_row(source, head, first, count, [&](index_t, const auto* row) {
+    kernels::fetch_lines(row, source.head_dim * static_cast<index_t>(sizeof *row));
+  });
 }
 
 /// Whether the rows of a tile can be read where they are, in the compute type and one after the other; then `rows` is
@@ -91,12 +85,19 @@ bool as_they_lie(const Source& source, index_t head, index_t first, index_t coun
   }
 }
 
-/// Of a whole number of vectors. By the exponent, because fast math takes any comparison for true.
+/// What is not finite is told by the exponent, because fast math takes any comparison for true.
+template <real T>
+struct exponent_of {
+  using bits_t = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+  static constexpr bits_t mask = sizeof(T) == 4 ? bits_t{0x7f80'0000} : static_cast<bits_t>(0x7ff0'0000'0000'0000);
+};
+
+/// Of a whole number of vectors.
 template <real T>
 bool all_are_finite(const T* rows, index_t count) noexcept {
-  using bits_t = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+  using bits_t = typename exponent_of<T>::bits_t;
+  constexpr bits_t exponent = exponent_of<T>::mask;
   using vector = kernels::vector<bits_t>;
-  constexpr bits_t exponent = sizeof(T) == 4 ? bits_t{0x7f80'0000} : static_cast<bits_t>(0x7ff0'0000'0000'0000);
   vector largest[2] = {};
   const auto see = [&](index_t i, vector & so_far) __attribute__((always_inline)) {
     const vector bits = kernels::load<vector>(rows + i) & exponent;

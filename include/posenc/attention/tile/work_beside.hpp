@@ -4,11 +4,9 @@
 #include <posenc/error.hpp>  // index_t
 #include <posenc/isa.hpp>
 
-#include <algorithm>
-#include <utility>
-
 namespace posenc::inline POSENC_ISA::detail {
 
+/// No work.
 struct nothing_beside {
   void operator()() const noexcept {}
 };
