@@ -14,5 +14,6 @@ plot roof(l1, x) with lines linewidth 2 title "scaling in place in L1, multiply-
      roof(memory, x) with lines linewidth 2 title "scaling in place in memory", \
      roof(reading, x) with lines linewidth 2 title "reading memory", \
      data using 2:3 with points pointtype 7 pointsize 0.7 linecolor "black" notitle, \
-     data using ($2 < 300 ? $2 : NaN):3:1 with labels left offset 0.8, -0.6 notitle, \
-     data using ($2 > 300 ? $2 : NaN):3:1 with labels left offset 0.8, 0.6 notitle
+     data using ($3 < peak ? $2 : NaN):3:1 with labels left offset 0.8, -0.6 notitle, \
+     data using ($3 >= peak && $2 < 300 ? $2 : NaN):3:1 with labels right offset -0.8, 0.6 notitle, \
+     data using ($3 >= peak && $2 >= 300 ? $2 : NaN):3:1 with labels left offset 0.8, 0.6 notitle
