@@ -149,7 +149,7 @@ bool extrapolation() {
   }
   std::printf(
       "\nNone sees no distance. Sinusoids and a learned table tell places apart, so scores depend on places; the\n"
-      "table ends where training did. RoPE and ALiBi see distance alone, at any length (2e-06 is rounding).\n");
+      "table ends where training did. RoPE and ALiBi see distance alone, at any length (what is left is rounding).\n");
   return right;
 }
 
