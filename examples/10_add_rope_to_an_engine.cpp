@@ -1,4 +1,4 @@
-// Add RoPE to an engine that has pointers, a KV cache, and no matrix class: two calls a step.
+// Adds RoPE to an engine that has pointers and a KV cache but no matrix class: two calls per step.
 #include <posenc/attention/attend.hpp>
 #include <posenc/encodings/rope.hpp>
 #include <posenc/scaling/llama3.hpp>
@@ -13,18 +13,18 @@ using namespace posenc;
 
 constexpr index_t num_heads = 8, num_kv_heads = 2, head_dim = 64, max_tokens = 64;
 
-// One layer of an engine. Its projections (not shown) write new keys and values to the end of the cache.
+// One layer of an engine. The projections (not shown) write new keys and values to the end of the cache.
 struct layer {
   std::vector<float> keys = std::vector<float>(max_tokens * num_kv_heads * head_dim);
   std::vector<float> values = std::vector<float>(max_tokens * num_kv_heads * head_dim);
 
   float* end_of(std::vector<float>& cache, index_t past) { return cache.data() + past * num_kv_heads * head_dim; }
 
-  // q: [num_tokens, num_heads, head_dim], of tokens [past, past + num_tokens); out likewise, and may be q.
+  // q: [num_tokens, num_heads, head_dim], for tokens [past, past + num_tokens); overwritten with the output.
   void attention(const rope& rotary, float* q, index_t past, index_t num_tokens, position_t first_position) {
     const head_view<float> queries{q, num_tokens, num_heads, head_dim};
     const head_view<float> new_keys{end_of(keys, past), num_tokens, num_kv_heads, head_dim};
-    rotate(rotary, queries, new_keys, positions(first_position + past, num_tokens));  // in place, once a token
+    rotate(rotary, queries, new_keys, positions(first_position + past, num_tokens));  // in place, once per token
 
     const head_view<const float> all_keys{keys.data(), past + num_tokens, num_kv_heads, head_dim};
     const head_view<const float> all_values{values.data(), past + num_tokens, num_kv_heads, head_dim};
@@ -32,7 +32,7 @@ struct layer {
   }
 };
 
-// Feeds 48 tokens in steps of `chunk`; gives the attention output of the last one.
+// Feeds 48 tokens in steps of `chunk` and returns the attention output of the last token.
 std::vector<float> last_output(const rope& rotary, index_t chunk, position_t first_position) {
   constexpr index_t num_tokens = 48;
   constexpr auto query_size = static_cast<std::size_t>(num_heads * head_dim);
@@ -46,7 +46,7 @@ std::vector<float> last_output(const rope& rotary, index_t chunk, position_t fir
     const index_t step = std::min(chunk, num_tokens - past);
     const index_t first = past * num_kv_heads * head_dim;
     const index_t size = step * num_kv_heads * head_dim;
-    std::copy_n(k.begin() + first, size, one.end_of(one.keys, past));  // what the projections would do
+    std::copy_n(k.begin() + first, size, one.end_of(one.keys, past));  // in place of the projections
     std::copy_n(v.begin() + first, size, one.end_of(one.values, past));
     one.attention(rotary, q.data() + past * num_heads * head_dim, past, step, first_position);
   }
@@ -60,7 +60,8 @@ float largest_difference(const std::vector<float>& a, const std::vector<float>& 
 }
 
 int main() {
-  // Once a model: what its config.json says. The pairing has no default; the wrong one reads fluent for twenty tokens.
+  // Once per model, from its config.json. The pairing has no default: with the wrong one, output stays fluent for about
+  // twenty tokens.
   const rope rotary(pairing::half, llama3_frequencies({.head_dim = head_dim,
                                                        .rope_theta = 500000,
                                                        .factor = 8,

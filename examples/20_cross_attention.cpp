@@ -1,4 +1,4 @@
-// Cross-attention: the queries of one sequence look at the keys of another, each with positions of its own.
+// Cross-attention: the queries of one sequence attend to the keys of another, each with its own positions.
 #include <posenc/attention/attention.hpp>
 #include <posenc/encodings/alibi.hpp>
 #include <posenc/encodings/rope.hpp>
@@ -14,7 +14,7 @@ using namespace posenc;
 
 constexpr index_t num_heads = 4, head_dim = 32;
 
-// Heads that own their numbers: [num_tokens, num_heads, head_dim].
+// Heads that own their memory: [num_tokens, num_heads, head_dim].
 struct heads {
   std::vector<float> values;
   index_t num_tokens;
@@ -32,23 +32,23 @@ int main() {
   std::mt19937 engine(2);
   heads q(3, engine), k(10, engine), v(10, engine), out(3), shifted(3), plain(3);
 
-  // Three words of a translation, which stand at thirds of a text of ten words: its own line of positions, unevenly
-  // spaced. No causal band: the whole source is known.
+  // Three words of a translation, placed unevenly along a source text of ten words. No causal band: the whole source is
+  // known.
   const std::vector<position_t> target = {0, 4, 9};
   const positions source(0, 10);
   const rope rotary(pairing::half, default_frequencies({.head_dim = head_dim, .rope_theta = 10000}));
   const attend_options<float> where{.positions = {target, source}};
   attention(q.view(), k.view(), v.view(), out.view(), rotary, where);
 
-  // Both lines may start anywhere, as long as they move together.
+  // Both sequences may start at any position, as long as they move together.
   const std::vector<position_t> target_later = {5000, 5004, 5009};
   attention(q.view(), k.view(), v.view(), shifted.view(), rotary, {.positions = {target_later, positions(5000, 10)}});
   float moved = 0;
   for (std::size_t i = 0; i < out.values.size(); ++i)
     moved = std::max(moved, std::abs(out.values[i] - shifted.values[i]));
 
-  // A bias on distance takes the same positions: the last word looks hardest at the source's end.
-  std::fill(k.values.begin(), k.values.end(), 0.0f);  // equal scores, so that only the bias speaks
+  // A bias of distance takes the same positions: the last word attends most to the end of the source.
+  std::fill(k.values.begin(), k.values.end(), 0.0f);  // equal scores, so that only the bias acts
   for (index_t t = 0; t < 10; ++t) std::fill_n(v.view().row(t, 0), head_dim, static_cast<float>(t));
   attention(q.view(), k.view(), v.view(), plain.view(), alibi<float>(num_heads), where);
   const float looks_at[] = {plain.view().row(0, 0)[0], plain.view().row(1, 0)[0], plain.view().row(2, 0)[0]};

@@ -1,4 +1,4 @@
-// Where a learned table ends: refused before anything is written, clamped if asked for by name, never read past.
+// Positions beyond a learned table: refused before anything is written, clamped if requested, never read out of bounds.
 #include <posenc/encodings/learned.hpp>
 
 #include <cstdio>
@@ -11,7 +11,7 @@ using namespace posenc;
 int main() {
   constexpr index_t max_positions = 1024, dim = 8;
 
-  // A table as a mapped model file has it: not copied.
+  // A table as in a mapped model file: not copied.
   const std::vector<float> file(max_positions * dim, 0.5f);
   const token_view<const float> table(file.data(), max_positions, dim);
   const learned_view<float> wpe(table);
@@ -34,7 +34,7 @@ int main() {
   const bool untouched = embeddings == std::vector<float>(4 * dim, 1.5f);
   std::printf("x after that: %s\n", untouched ? "untouched, the two rows that exist included" : "written to");
 
-  // An engine without exceptions asks first, and then runs what cannot fail.
+  // An engine without exceptions checks first, then makes a call that cannot fail.
   const problem wrong = check_add(wpe, x, beyond);
   if (!wrong) add_to(unchecked, wpe, x, beyond);
   std::printf("asked first: %s\n", wrong ? "refused" : "accepted");

@@ -1,4 +1,4 @@
-// ALiBi beyond the trained length: what a query sees of its neighbourhood does not change, however long the text.
+// ALiBi beyond the trained length: what a query sees of its neighborhood does not change, however long the text.
 #include <posenc/attention/attend.hpp>
 #include <posenc/encodings/alibi.hpp>
 #include <posenc/encodings/scores_of.hpp>
@@ -14,7 +14,7 @@ using namespace posenc;
 
 constexpr index_t num_heads = 4, head_dim = 16, dim = num_heads * head_dim, trained = 128, longest = 64 * trained;
 
-// Attention of the last of `length` tokens, whose text ends with the same 128 words whatever came before them.
+// Attention output of the last of `length` tokens; the text always ends with the same 128 words.
 template <class E>
 std::vector<float> last_output(const E& encoding, index_t length) {
   std::mt19937 engine(3);

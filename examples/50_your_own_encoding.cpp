@@ -1,4 +1,4 @@
-// An encoding of your own: one struct, and everything in the library takes it.
+// Your own encoding: one struct, accepted by everything in the library.
 #include <posenc/attention/attention.hpp>
 #include <posenc/encodings/any.hpp>
 #include <posenc/encodings/combine.hpp>
@@ -40,13 +40,13 @@ int main() {
     return out;
   };
 
-  // The tiled kernel runs it at the speed of its own; a run-time choice holds it; it combines with the others.
+  // The tiled kernel runs it as fast as its own; any_encoding can hold it; it combines with other encodings.
   const log_decay mine{0.5f};
   const rope rotary(pairing::half, default_frequencies({.head_dim = head_dim, .rope_theta = 10000}));
   const bool same_behind_a_choice = attended(mine) == attended(any_encoding<float>(mine));
   const bool combines = attended(combine(rotary, mine)) != attended(rotary);
 
-  // The library's laws, for a type of yours: permutation, shift, chunks, ...
+  // The library's laws, checked on your own type: permutation, shift, chunks, ...
   const auto report = check_encoding_laws(mine);
   for (const auto& violation : report.violations) std::printf("violated: %s\n", violation.c_str());
 

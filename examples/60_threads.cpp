@@ -1,4 +1,4 @@
-// The caller's threads: posenc starts none, it hands out tasks to whatever loop it is given.
+// Running on the caller's threads: posenc starts none; it passes tasks to the loop it is given.
 #include <posenc/attention/attend.hpp>
 #include <posenc/encodings/alibi.hpp>
 
@@ -15,7 +15,7 @@
 
 using namespace posenc;
 
-// A plain pool: threads that wait for a round of tasks. An engine has one already.
+// A minimal thread pool. An engine already has one.
 class thread_pool {
  public:
   explicit thread_pool(int num_threads) {
@@ -34,7 +34,7 @@ class thread_pool {
 
   index_t size() const { return std::ssize(threads_) + 1; }
 
-  // What parallel_for asks of a loop: run task(i, worker) for each i, and return when all are done.
+  // The loop that parallel_for requires: runs task(i, worker) for each i, and returns when all are done.
   void operator()(index_t num_tasks, task_ref task) const {
     std::unique_lock lock(mutex_);
     task_ = &task;
@@ -94,7 +94,7 @@ int main() {
   const head_view keys(k.data(), num_keys, num_kv_heads, head_dim), values(v.data(), num_keys, num_kv_heads, head_dim);
   const alibi<float> slopes(num_heads);
 
-  // One new token over a cache. With a workspace the keys are split, so that few heads keep many threads busy.
+  // One new token over a cache. With a workspace the keys are split, so that a few heads keep many threads busy.
   const auto attend_on = [&](const parallel_for& threads) {
     std::vector<float> out(static_cast<std::size_t>(num_heads * head_dim));
     std::vector<float> workspace(static_cast<std::size_t>(workspace_size(queries, keys, values, slopes, threads)));

@@ -1,4 +1,4 @@
-// Every encoding in a small model's size: where it acts, what training has to find, what it keeps, and how far it goes.
+// Every encoding at the size of a small model: where it acts, its parameters, its storage, and whether it extrapolates.
 #include <posenc/posenc.hpp>
 
 #include <cstddef>
@@ -16,7 +16,7 @@ using namespace posenc;
 
 namespace {
 
-/// Bytes that are allocated now.
+/// Bytes currently allocated.
 std::size_t bytes_held() {
 #if defined(__GLIBC__)
   const auto info = mallinfo2();
@@ -28,7 +28,7 @@ std::size_t bytes_held() {
 
 constexpr index_t num_heads = 8, head_dim = 64, dim = num_heads * head_dim;
 constexpr index_t trained_length = 512, longer = 2 * trained_length;
-constexpr patch_window image{.height = 16, .width = 32};  // as many patches
+constexpr patch_window image{.height = 16, .width = 32};  // trained_length patches
 
 template <class E>
 std::string places_of() {
@@ -41,7 +41,7 @@ std::string places_of() {
   return places.empty() ? "nothing" : places.substr(2);
 }
 
-/// Whether it takes a text of that many tokens.
+/// Whether the encoding accepts a text of this many tokens.
 template <class E>
 bool takes(const E& encoding, index_t num_tokens) {
   const positions ids(0, num_tokens);
@@ -55,7 +55,7 @@ bool takes(const E& encoding, index_t num_tokens) {
 
 template <class Make>
 void print(const char* name, Make make) {
-  static_cast<void>(make());  // what stays behind of the first time is not the encoding's
+  static_cast<void>(make());  // one-time allocations are not the encoding's
   const std::size_t before = bytes_held();
   const auto encoding = make();
   const std::size_t storage = bytes_held() - before;

@@ -1,5 +1,5 @@
 # Fetches the trained sentence encoder all-MiniLM-L6-v2 (Apache-2.0, 91 MB) into FOLDER, which then holds config.json
-# and model.safetensors. Where that is not possible it says so in one line, and the demo goes on without it.
+# and model.safetensors. If that fails, it prints one line, and the demo runs without it.
 #
 #     cmake -D FOLDER=... -P fetch_minilm.cmake
 cmake_minimum_required(VERSION 3.25)
@@ -25,7 +25,7 @@ if(complete)
   return()
 endif()
 
-# Unpacked beside its final place and moved there whole, so that an interrupted fetch leaves nothing that looks done.
+# Unpacked next to its destination and moved there, so that an interrupted fetch leaves nothing that looks complete.
 set(scratch ${FOLDER}.partial)
 file(REMOVE_RECURSE ${scratch} ${FOLDER})
 file(MAKE_DIRECTORY ${scratch})

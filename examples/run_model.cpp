@@ -2,8 +2,8 @@
 //
 //     run_model DIRECTORY --ids 1,2,3                        the most likely next tokens
 //     run_model DIRECTORY --ids 1,2,3 --generate 20          greedy generation
-//     run_model DIRECTORY --ids 1,2,3 --encoding none        what the model loses without its positions
-//     run_model DIRECTORY --ids 1,2,3 --output embedding     a sentence's vector
+//     run_model DIRECTORY --ids 1,2,3 --encoding none        the model without its positions
+//     run_model DIRECTORY --ids 1,2,3 --output embedding     a sentence embedding
 #include "engine/generate.hpp"
 #include "engine/model.hpp"
 #include "engine/progress_bar.hpp"
@@ -73,7 +73,7 @@ void print_most_likely(const row_vector& logits) {
   }
 }
 
-// What it took, on standard error: standard output holds the results alone.
+// Reports the time on standard error: standard output holds only results.
 class stopwatch {
  public:
   void report(index_t num_tokens) const {
@@ -85,7 +85,7 @@ class stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// Each token as it comes: what was made stays printed where the model's positions end.
+// Prints each token as it is generated, so that they are shown even if the model's positions run out.
 void print_generated(const network& net, session& running, const arguments& a,
                      const std::function<void(index_t)>& on_progress) {
   const char* separator = "";
@@ -116,7 +116,7 @@ void run(const arguments& a) {
   if (a.generate > 0) {
     print_generated(net, running, a, on_progress);
   } else {
-    // An encoder cannot be fed in chunks.
+    // An encoder cannot run in chunks.
     const index_t chunk = loaded.config().family->causal ? a.chunk : std::ssize(a.ids);
     const matrix hidden = feed(running, a.ids, chunk, on_progress);
     if (a.output == "hidden")

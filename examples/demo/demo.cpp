@@ -1,4 +1,4 @@
-// What positions do in transformers, on real models: the README's first command.
+// How position encodings affect real models: the README's first command.
 //
 //     run_demo TESTS_DATA MINILM
 #include "sections.hpp"

@@ -1,5 +1,5 @@
-// Five encodings in one attention at 1 to 64 times a trained length: which are defined there, and do scores depend on
-// distance alone?
+// Five encodings in the same attention at 1 to 64 times the trained length: which are defined there, and do scores
+// depend on distance alone?
 #include "sections.hpp"
 
 #include <posenc/attention/attend.hpp>
@@ -41,8 +41,8 @@ matrix random_matrix(index_t rows, index_t columns, float deviation, std::mt1993
   return matrix::NullaryExpr(rows, columns, [&] { return normal(engine); });
 }
 
-// The score of one word at `query` for another at `key`: positions act wherever the encoding acts. With a single key
-// the log-sum-exp of a row is its score. Nothing, if the encoding refuses a position.
+// The score of a word at position `query` for another at position `key`, wherever the encoding acts. With a single key,
+// the log-sum-exp of a row is its score. Empty if the encoding refuses a position.
 std::optional<float> score(const head& h, const any_encoding<float>& encoding, position_t query, position_t key) {
   const positions query_position(query, 1), key_position(key, 1);
   matrix x = h.query_word, y = h.key_word;
@@ -69,7 +69,7 @@ struct range {
   float width() const { return largest - least; }
 };
 
-// Scores of pairs of one distance, wherever in a text of `length` tokens they stand.
+// Scores of pairs at the same distance, at places all over a text of `length` tokens.
 std::optional<range> scores_at(const head& h, const any_encoding<float>& encoding, position_t distance,
                                index_t length) {
   range seen;
@@ -82,7 +82,7 @@ std::optional<range> scores_at(const head& h, const any_encoding<float>& encodin
   return seen;
 }
 
-// How far scores of equal distance differ; nothing, if some position is refused.
+// How far scores at the same distance differ; empty if a position is refused.
 std::optional<float> spread(const head& h, const any_encoding<float>& encoding, index_t length) {
   float widest = 0;
   for (const position_t distance : {0, 1, 2, 5, 13, 34}) {
@@ -93,7 +93,7 @@ std::optional<float> spread(const head& h, const any_encoding<float>& encoding, 
   return widest;
 }
 
-// How far scores of different distance differ, the query standing at the end of the trained length.
+// How far scores at different distances differ, with the query at the end of the trained length.
 float effect_of_distance(const head& h, const any_encoding<float>& encoding) {
   range seen;
   for (position_t distance = 0; distance < trained; ++distance)

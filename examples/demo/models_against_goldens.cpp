@@ -1,4 +1,4 @@
-// Nine decoders, one for each place and form in which position enters, against another implementation's logits.
+// Compares nine decoders, covering each place and form in which position enters, with another implementation's logits.
 #include "sections.hpp"
 
 #include "engine/encoding.hpp"
@@ -59,7 +59,7 @@ comparison compare(const model& m, const nlohmann::json& golden) {
   return all;
 }
 
-// What becomes of one token more than the model was trained for.
+// What happens with one token more than the trained length.
 std::string beyond_trained_length(const model& m, index_t longest_checked) {
   const index_t trained = m.config().max_positions;
   const std::string checked = longest_checked > trained ? ", right at " + std::to_string(longest_checked) : "";
@@ -72,7 +72,7 @@ std::string beyond_trained_length(const model& m, index_t longest_checked) {
   return "runs on" + checked;
 }
 
-// Of a prompt, in one pass.
+// Speed on a prompt, in one pass.
 double tokens_per_second(const model& m) {
   using clock = std::chrono::steady_clock;
   const ids prompt(64, 1);

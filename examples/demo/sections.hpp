@@ -1,4 +1,4 @@
-// The parts of the demo, each of which prints itself and says whether all was as it should be.
+// The sections of the demo. Each prints its results and returns whether they are as expected.
 #pragma once
 
 #include <filesystem>
@@ -11,7 +11,7 @@ bool word_order(const std::filesystem::path& directory);
 /// Every model in `directory` against the logits that another implementation computed for it.
 bool models_against_goldens(const std::filesystem::path& directory);
 
-/// Five encodings in one attention, far beyond a trained length.
+/// Five encodings in the same attention, far beyond the trained length.
 bool extrapolation();
 
 }  // namespace demo

@@ -7,12 +7,12 @@ namespace engine {
 
 namespace {
 
-// x times the share of a normal distribution below x.
+// x times the cumulative normal distribution at x.
 void gelu(matrix& x) {
   x = x.unaryExpr([](float t) { return 0.5f * t * (1 + std::erf(t * (std::numbers::sqrt2_v<float> / 2))); });
 }
 
-// The same with tanh for erf: Hendrycks and Gimpel's approximation, which GPT-2 was trained with.
+// The same with a tanh in place of erf: Hendrycks and Gimpel's approximation, used by GPT-2.
 void gelu_tanh(matrix& x) {
   constexpr float sqrt_2_over_pi = 0.797884560802865356f;
   const auto t = x.array();

@@ -1,4 +1,4 @@
-// How a family of transformers is put together: everything in which one family differs from another, as data.
+// The architecture of a family of transformers: everything in which families differ, as data.
 #pragma once
 
 #include "linear.hpp"
@@ -16,14 +16,14 @@ namespace engine {
 /// Where position enters.
 enum class position_kind { sinusoidal, learned, rope, alibi };
 
-/// What a layer does with attention and feed-forward.
+/// How a layer combines attention and feed-forward.
 enum class block_order {
   sequential,  // x += attention(norm(x));  x += mlp(norm(x))
   parallel,    // x += attention(norm(x)) + mlp(norm(x))
   post_norm,   // x = norm(x + attention(x));  x = norm(x + mlp(x))
 };
 
-/// How the columns of the fused projection are ordered; separate projections are written side by side.
+/// The column order of the fused projection; separate projections are written side by side.
 enum class qkv_order {
   side_by_side,  // [q of all heads | k of all heads | v of all heads]
   by_head,       // [q | k | v] of the first head, then of the second, ...
@@ -47,7 +47,7 @@ struct tensor_names {
   std::string output = "";  // never prefixed; empty: the token embedding serves
 };
 
-/// A field of config.json with only one value that the engine can serve.
+/// A field of config.json for which the engine supports only one value.
 struct required_field {
   const char* name;
   const char* value;  // as JSON
@@ -55,7 +55,7 @@ struct required_field {
 
 struct architecture {
   std::string model_type;       // as config.json spells it
-  std::string position_enters;  // where, in the words of a newcomer's table
+  std::string position_enters;  // where, in plain words
 
   position_kind position;
   posenc::pairing pairing = posenc::pairing::half;  // of rope
@@ -68,9 +68,9 @@ struct architecture {
   weight_layout layout = weight_layout::out_in;
   bool scales_embedding = false;  // by sqrt(hidden_size), unless config.json says otherwise
 
-  // What config.json means by leaving a field out.
-  std::string activation = "";  // empty: it may not
-  double norm_eps = 0;          // 0: it may not
+  // Defaults of fields that config.json may omit.
+  std::string activation = "";  // empty: required
+  double norm_eps = 0;          // 0: required
   double partial_rotary_factor = 1;
   index_t rotary_dim = 0;  // 0: partial_rotary_factor decides
   bool tied_output = true;

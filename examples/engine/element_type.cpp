@@ -11,7 +11,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "model files are little-endian, and are read as they lie");
 
-// Through memcpy, because nothing aligns the tensors of a file.
+// Through memcpy, because tensors in a file may be unaligned.
 template <class S>
 void convert(const std::byte* source, std::span<float> out) {
   for (float& value : out) {

@@ -10,8 +10,8 @@ namespace engine {
 /// One element type of a file.
 struct element_type {
   std::string_view name;  // as safetensors spells it
-  std::size_t size;       // bytes an element
-  /// Converts `out.size()` elements; the source may lie at any address. Null: not a type that weights come in.
+  std::size_t size;       // bytes per element
+  /// Converts `out.size()` elements; the source may be unaligned. Null: not a type used for weights.
   void (*to_floats)(const std::byte* source, std::span<float> out);
 };
 

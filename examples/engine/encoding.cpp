@@ -9,7 +9,7 @@ namespace engine {
 
 namespace {
 
-// tensor2tensor's form, as fairseq and XGLM have it.
+// tensor2tensor's form, used by fairseq and XGLM.
 posenc::sinusoidal sinusoids(const model_config& c) {
   posenc::sinusoidal_params params{.dim = c.hidden_size,
                                    .layout = posenc::sinusoid::half,

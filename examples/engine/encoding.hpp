@@ -17,7 +17,7 @@ encoding encoding_from(const network& net, index_t length);
 /// In a few words, for people: "RoPE on halves, yarn".
 std::string encoding_name(const model_config& config);
 
-/// Sequences of two lengths share their encoding where this is the same.
+/// Sequences of different lengths share their encoding if this is equal.
 index_t deciding_length(const model_config& config, index_t length);
 
 }  // namespace engine

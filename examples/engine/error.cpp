@@ -11,7 +11,7 @@ std::string escaped(std::string_view text, std::size_t longest) {
     if (c == '"' || c == '\\') {
       safe += '\\';
       safe += c;
-    } else if (byte < 0x20 || byte >= 0x7f) {  // a control sequence would reach the terminal
+    } else if (byte < 0x20 || byte >= 0x7f) {  // keeps control sequences away from the terminal
       char code[5];
       std::snprintf(code, sizeof code, "\\x%02x", static_cast<unsigned>(byte));
       safe += code;

@@ -1,4 +1,4 @@
-// How the engine refuses a file: in one sentence that names the file, the field, its value and the rule.
+// Errors about model files, which name the file, the field, its value and the rule.
 #pragma once
 
 #include <concepts>
@@ -9,7 +9,7 @@
 
 namespace engine {
 
-/// Text of an untrusted file, fit for a terminal: quoted, escaped, and cut off when long.
+/// Text from an untrusted file, made safe for a terminal: quoted, escaped, and truncated if long.
 std::string escaped(std::string_view text, std::size_t longest = 60);
 
 namespace detail {

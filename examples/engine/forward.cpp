@@ -17,7 +17,7 @@ struct qkv_views {
   head_view<float> q, k, v;
 };
 
-// The projections of a token lie in one row, in either order of columns; strides tell the heads apart.
+// The projections of a token are one row, in either column order; strides separate the heads.
 qkv_views split(matrix& qkv, const model_config& c) {
   const index_t n = qkv.rows();
   const index_t row = qkv.cols();
@@ -44,7 +44,7 @@ matrix project(const std::vector<linear>& projections, const matrix& x) {
   return y;
 }
 
-// Position enters here twice, or not at all: what turns queries and keys, and what is added to scores.
+// Position may enter here twice: the rotation of queries and keys, and what is added to scores.
 matrix attention(const model_config& c, const layer& l, const matrix& x, kv_cache& cache, const step& s) {
   matrix qkv = project(l.qkv, x);
   const auto [q, k, v] = split(qkv, c);

@@ -13,7 +13,7 @@
 
 namespace engine {
 
-/// What the layers of one step share: where its tokens stand, and what they may see.
+/// What the layers of one step share: positions and masks.
 struct step {
   const encoding& encode;
   posenc::positions queries;  // of the step's own tokens

@@ -1,4 +1,4 @@
-// What a run may change about positions.
+// Options of a run that concern positions.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +7,8 @@
 namespace engine {
 
 struct forward_options {
-  bool without_positions = false;            // no encoding at all: what the model loses without its positions
-  std::int64_t first_position = 0;           // where the first token stands
+  bool without_positions = false;            // no encoding, to show what the model loses without it
+  std::int64_t first_position = 0;           // position of the first token
   std::span<const int> attention_mask = {};  // [num_tokens of the sequence], 0 for padding; empty: all tokens are real
 };
 

@@ -36,7 +36,7 @@ std::vector<token_id> generate_greedily(const network& net, session& running, st
   while (std::ssize(generated) < count) {
     generated.push_back(most_likely(logits(net, last).row(0)));
     if (callbacks.on_token) callbacks.on_token(generated.back());
-    if (std::ssize(generated) == count) break;  // nothing would read the next hidden state
+    if (std::ssize(generated) == count) break;  // the next hidden state is not needed
     last = running.extend(std::span(generated).last(1));
     if (callbacks.on_progress) callbacks.on_progress(running.num_tokens());
   }

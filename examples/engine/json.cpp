@@ -8,9 +8,9 @@ namespace engine {
 
 namespace {
 
-constexpr int deepest = 16;  // configurations reach 4
+constexpr int deepest = 16;  // real configurations reach 4
 
-// Watches a parse go by: how deep it is, and which names each open object has used.
+// Tracks a parse: its depth, and the names that each open object has used.
 class structure_check {
  public:
   explicit structure_check(std::string_view file_name) : file_name_(file_name) {}
@@ -33,7 +33,7 @@ class structure_check {
   std::vector<std::set<std::string>> names_;
 };
 
-// A value as a message shows it; whole subtrees are not for reading.
+// A value as shown in a message; subtrees are abbreviated.
 std::string shown(const nlohmann::json& value) {
   if (value.is_null()) return "absent";
   if (value.is_string()) return escaped(value.get_ref<const std::string&>());
@@ -45,7 +45,7 @@ std::string range_rule(const char* what, const std::string& least, const std::st
   return std::string(what) + " from " + least + " to " + largest;
 }
 
-// JSON numbers are three types here; an unsigned one beyond index_t is no index, and neither is 2.0.
+// The parser has three number types; an unsigned number beyond index_t is not an index, and neither is 2.0.
 bool is_index(const nlohmann::json& value, index_t least, index_t largest) {
   if (!value.is_number_integer()) return false;
   if (value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX)) return false;
@@ -56,7 +56,7 @@ bool is_index(const nlohmann::json& value, index_t least, index_t largest) {
 bool is_real(const nlohmann::json& value, double least, double largest) {
   if (!value.is_number()) return false;
   const auto number = value.get<double>();
-  return number >= least && number <= largest;  // 1e999 reads as infinity, and is beyond every range
+  return number >= least && number <= largest;  // 1e999 is parsed as infinity, which is beyond every range
 }
 
 }  // namespace
@@ -69,7 +69,7 @@ nlohmann::json parse_json(std::string_view text, std::string_view file_name) {
       return true;
     });
   } catch (const nlohmann::json::exception& error) {
-    // Its text quotes what it has read last, which may be anything.
+    // Its message quotes the last token read, which may be anything.
     throw std::runtime_error(std::string(file_name) + ": not valid JSON: " + escaped(error.what(), 200));
   }
 }

@@ -1,4 +1,4 @@
-// The keys and values that one layer has computed so far.
+// The cached keys and values of one layer.
 #pragma once
 
 #include <posenc/view.hpp>
@@ -8,7 +8,7 @@
 
 namespace engine {
 
-/// Contiguous, token by token: [num_tokens, num_kv_heads, head_dim], and grows at the end.
+/// Contiguous and token-major, [num_tokens, num_kv_heads, head_dim]; grows at the end.
 class kv_cache {
  public:
   kv_cache(posenc::index_t num_kv_heads, posenc::index_t head_dim) : num_heads_(num_kv_heads), head_dim_(head_dim) {}

@@ -1,11 +1,11 @@
-// A linear layer on weights as they lie in the file.
+// A linear layer on weights as stored in the file.
 #pragma once
 
 #include "matrix.hpp"
 
 namespace engine {
 
-/// Which way round the weights of linear layers lie: [out, in], or [in, out] (GPT-2, which calls them Conv1D).
+/// Layout of the weights of linear layers: [out, in], or [in, out] (GPT-2's Conv1D).
 enum class weight_layout { out_in, in_out };
 
 /// y = x W + b.
@@ -13,10 +13,10 @@ struct linear {
   index_t num_inputs = 0;
   index_t num_outputs = 0;
   weight_layout layout = weight_layout::out_in;
-  const float* weight = nullptr;  // [num_outputs, num_inputs], or the other way round
+  const float* weight = nullptr;  // [num_outputs, num_inputs], or transposed
   const float* bias = nullptr;    // [num_outputs], or null
 
-  /// `y` may be some columns of a wider matrix.
+  /// `y` may be a range of columns of a wider matrix.
   void apply(const matrix& x, Eigen::Ref<matrix, 0, Eigen::OuterStride<>> y) const {
     if (layout == weight_layout::out_in)
       y.noalias() = x * matrix_map(weight, num_outputs, num_inputs).transpose();

@@ -14,7 +14,7 @@ namespace engine {
 
 namespace {
 
-// Closed on every way out; a mapping outlives its descriptor.
+// Closes the descriptor on every path; the mapping outlives it.
 struct descriptor {
   int value;
   ~descriptor() {

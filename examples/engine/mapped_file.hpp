@@ -1,4 +1,4 @@
-// A file mapped into memory, read-only: pages are read when they are touched, and shared with whoever maps them too.
+// A file mapped into memory, read-only: pages are read on first access and shared between processes.
 #pragma once
 
 #include <cstddef>
@@ -9,8 +9,8 @@
 
 namespace engine {
 
-/// Owns a mapping. Bytes stay where they are when the object moves, so views into them may be kept beside it.
-/// A file that another process cuts short while it is mapped ends the program with SIGBUS; that is mmap's price.
+/// Owns a mapping. Moving the object does not move the bytes, so views into them stay valid. If another process
+/// truncates the file while it is mapped, reading it raises SIGBUS: an inherent limit of mmap.
 class mapped_file {
  public:
   /// Throws std::runtime_error if the file cannot be opened or is not a regular file.

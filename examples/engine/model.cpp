@@ -33,7 +33,7 @@ row_vector model::sentence_embedding(std::span<const token_id> ids, const forwar
     const bool real = options.attention_mask.empty() || options.attention_mask[static_cast<std::size_t>(t)] != 0;
     if (real) sum += hidden.row(t);
   }
-  return sum.normalized();  // of the mean, which differs by a factor
+  return sum.normalized();  // the same as the normalized mean
 }
 
 model load_model(const std::filesystem::path& directory) {

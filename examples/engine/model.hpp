@@ -1,4 +1,4 @@
-// A transformer from a Hugging Face directory: token ids in; logits, hidden states or a sentence's vector out.
+// A transformer from a Hugging Face directory: token ids in; logits, hidden states or a sentence embedding out.
 #pragma once
 
 #include "forward_options.hpp"
@@ -14,9 +14,9 @@ namespace engine {
 
 struct network;
 
-/// One loaded model. Weights stay in the mapped file. Runs allocate, and may go on concurrently.
+/// A loaded model. Weights stay in the mapped file. Runs allocate, and may be concurrent.
 ///
-/// Errors  A file that is not what it should be throws std::runtime_error when it is loaded. A run throws
+/// Errors  An invalid file throws std::runtime_error when it is loaded. A run throws
 ///         std::out_of_range where the encoding ends (GPT-2's 65th token), and for a token outside the vocabulary.
 class model {
  public:
@@ -26,24 +26,24 @@ class model {
   ~model();
 
   const model_config& config() const noexcept;
-  /// What a `session` runs on, for generation.
+  /// The layers that a `session` runs, for generation.
   const network& layers() const noexcept { return *network_; }
 
   /// Logits of every token: [num_tokens, vocab_size]. Decoders only: an encoder throws std::invalid_argument.
   matrix forward(std::span<const token_id> ids, const forward_options& options = {}) const;
 
-  /// num_layers + 1 matrices [num_tokens, hidden_size]: the embeddings, then what each layer gives; the last one after
-  /// the final norm, if the model has one.
+  /// num_layers + 1 matrices [num_tokens, hidden_size]: the embeddings, then the output of each layer; the last one
+  /// after the final norm, if the model has one.
   std::vector<matrix> hidden_states(std::span<const token_id> ids, const forward_options& options = {}) const;
 
-  /// Mean of the last hidden states over the real tokens, scaled to length one: [hidden_size].
+  /// Mean of the last hidden states over the real tokens, scaled to unit length: [hidden_size].
   row_vector sentence_embedding(std::span<const token_id> ids, const forward_options& options = {}) const;
 
  private:
   std::unique_ptr<network> network_;
 };
 
-/// From `config.json` and `model.safetensors` in a directory.
+/// Loads `config.json` and `model.safetensors` from a directory.
 model load_model(const std::filesystem::path& directory);
 model load_model(const std::filesystem::path& config, const std::filesystem::path& weights);
 

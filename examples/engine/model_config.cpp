@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::size_t largest_file = std::size_t{1} << 24;  // the longest known lists are a few hundred numbers
 
-// Far above any model, and far below where products of two would overflow.
+// Far above any model, and far below where the product of two would overflow.
 constexpr index_t largest_size = index_t{1} << 24;
 constexpr index_t largest_head_dim = index_t{1} << 12;
 constexpr index_t largest_position = std::numeric_limits<posenc::position_t>::max();

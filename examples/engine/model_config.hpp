@@ -1,4 +1,4 @@
-// config.json in one spelling, whichever family of models wrote it.
+// config.json with uniform field names, whatever the model family.
 #pragma once
 
 #include "activation.hpp"
@@ -20,7 +20,7 @@ struct model_config {
   index_t num_heads = 0;
   index_t num_kv_heads = 0;
   index_t head_dim = 0;
-  index_t max_positions = 0;  // the length that it was trained for; 0: config.json does not say
+  index_t max_positions = 0;  // trained length; 0: not in config.json
   index_t num_token_types = 0;
   std::optional<index_t> pad_token_id;
   block_order order = block_order::sequential;
@@ -33,9 +33,9 @@ struct model_config {
 
 /// Reads an untrusted config.json.
 ///
-/// Errors  An unknown model_type, rope_type or activation, a missing or senseless field, and a field that asks for what
-///         the engine does not do throw std::runtime_error with file, field, value and rule. Nothing falls back in
-///         silence.
+/// Errors  An unknown model_type, rope_type or activation, a missing or invalid field, and a field that requests
+///         something the engine does not support throw std::runtime_error with file, field, value and rule. Nothing
+///         falls back silently.
 model_config read_config(std::string_view text, std::string_view file_name);
 
 }  // namespace engine

@@ -14,14 +14,14 @@
 
 namespace engine {
 
-/// A tensor where it lies in the file: dense, row-major, at any alignment.
+/// A tensor in the file: dense, row-major, possibly unaligned.
 struct stored_tensor {
   const element_type* type;
   std::vector<index_t> shape;
-  std::span<const std::byte> bytes;  // product of shape times size of type, exactly
+  std::span<const std::byte> bytes;  // exactly the product of the shape times the element size
 };
 
-/// Tensors by name. What it hands out lives as long as the file.
+/// Tensors by name. Returned references live as long as the file.
 class model_file {
  public:
   virtual ~model_file() = default;
@@ -30,7 +30,7 @@ class model_file {
   virtual const stored_tensor* find(std::string_view tensor_name) const = 0;  // null if there is none
 };
 
-/// Opens a model file by its content. Throws std::runtime_error for what it does not know or trust.
+/// Opens a model file, recognized by its content. Throws std::runtime_error if it is unknown or invalid.
 std::unique_ptr<model_file> open_model_file(const std::filesystem::path& path);
 
 }  // namespace engine

@@ -9,7 +9,7 @@ namespace engine {
 
 namespace {
 
-// Finds tensors by the names of a family: with its prefix if the file uses it, for layer number `layer`.
+// Finds tensors by the names of a family, with its prefix if the file uses it, in layer `layer`.
 class named_weights {
  public:
   named_weights(weights& file, const architecture& family)
@@ -23,17 +23,17 @@ class named_weights {
     return {file_.read(full(name) + ".weight", {rows, columns}), rows, columns};
   }
 
-  /// Biases are there if the file has them: families differ in that, and so do configurations of one.
+  /// Biases are used if the file has them: families differ, and so do configurations within a family.
   linear linear_layer(const std::string& name, index_t num_inputs, index_t num_outputs) {
     return linear_at(full(name), num_inputs, num_outputs, family_.layout);
   }
-  /// The projection to the vocabulary, which no family prefixes or transposes.
+  /// The projection to the vocabulary, never prefixed or transposed in any family.
   linear output_layer(const std::string& name, index_t num_inputs, index_t num_outputs) {
     return linear_at(name, num_inputs, num_outputs, weight_layout::out_in);
   }
 
   normalization norm(const std::string& name, const model_config& config) {
-    // The first BERT checkpoints kept TensorFlow's names for weight and bias.
+    // The first BERT checkpoints use TensorFlow's names for weight and bias.
     const bool old_names = file_.has(full(name) + ".gamma");
     const std::vector<index_t> shape = {config.hidden_size};
     normalization n{family_.norm, config.norm_eps, file_.read(full(name) + (old_names ? ".gamma" : ".weight"), shape)};
@@ -85,7 +85,7 @@ layer load_layer(named_weights& from, const model_config& c) {
   return l;
 }
 
-// Encoders have none; a tied one is the token embedding, read the other way.
+// Encoders have none; a tied one is the token embedding, transposed.
 std::optional<linear> load_output(named_weights& from, const model_config& c,
                                   posenc::token_view<const float> embedding) {
   if (!c.family->causal) return std::nullopt;

@@ -1,4 +1,4 @@
-// A network: its configuration, and its weights as the blocks that they belong to.
+// A network: its configuration, and its weights by block.
 #pragma once
 
 #include "linear.hpp"
@@ -37,7 +37,7 @@ struct network {
   std::optional<linear> output{};  // of decoders
 };
 
-/// Maps the weights and finds every tensor that the configuration calls for.
+/// Maps the weights and finds every tensor that the configuration requires.
 network load_network(const std::filesystem::path& config, const std::filesystem::path& weights);
 
 }  // namespace engine

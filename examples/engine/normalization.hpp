@@ -1,4 +1,4 @@
-// LayerNorm and RMSNorm, token by token.
+// LayerNorm and RMSNorm, per token.
 #pragma once
 
 #include "matrix.hpp"
@@ -9,7 +9,7 @@ namespace engine {
 
 enum class norm_kind { layer, rms };
 
-/// Brings each row to unit size, then scales and shifts its columns.
+/// Normalizes each row, then scales and shifts its columns.
 ///
 ///     layer   y = (x - mean) / sqrt(variance + eps) * weight + bias
 ///     rms     y = x / sqrt(mean of squares + eps) * weight

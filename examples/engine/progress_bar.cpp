@@ -18,7 +18,7 @@ progress_bar::progress_bar(std::int64_t total)
     : total_(total), is_terminal_(::isatty(STDERR_FILENO) == 1), next_draw_(start_ + patience) {}
 
 progress_bar::~progress_bar() {
-  if (drawn_) std::fputs("\r\x1b[K", stderr);  // to the start of the line, and erase it
+  if (drawn_) std::fputs("\r\x1b[K", stderr);  // goes to the start of the line and erases it
 }
 
 void progress_bar::update(std::int64_t done) {

@@ -1,4 +1,4 @@
-// A progress bar for work that takes long enough to wonder about.
+// A progress bar for long-running work.
 #pragma once
 
 #include <chrono>
@@ -6,7 +6,7 @@
 
 namespace engine {
 
-/// Draws on standard error, and only if that is a terminal and the work has taken half a second; wipes itself away.
+/// Drawn on standard error, only if that is a terminal and the work has taken half a second; erased at the end.
 ///
 ///     [############                    ]  384/1024  48.2/s
 class progress_bar {

@@ -26,16 +26,16 @@ namespace {
 constexpr double largest = 1e12;
 constexpr index_t largest_position = std::numeric_limits<posenc::position_t>::max();
 
-// What recipes read: the object about rotation, the configuration around it, and what follows from both.
+// Input of the recipes: the rope object, the configuration around it, and what follows from both.
 struct rope_fields {
   const json_fields& config;
-  json_fields rope;  // without fields, if config.json has no such object
+  json_fields rope;  // empty if config.json has no such object
   index_t head_dim;
   index_t rotary_dim;  // 0: partial_rotary_factor decides
   double partial_rotary_factor;
   double rope_theta;
 
-  /// What all recipes but one start from.
+  /// The starting point of all recipes but one.
   template <class Params>
   Params start() const {
     Params p;
@@ -54,7 +54,7 @@ struct rope_fields {
   index_t max_position_embeddings() const {
     return config.integer({"max_position_embeddings", "n_positions"}, 1, largest_position);
   }
-  // Phi-3 has it beside the object, and that one counts.
+  // Phi-3 has it next to the object, where it takes precedence.
   index_t original_max_position_embeddings() const {
     const json_fields::names name = {"original_max_position_embeddings"};
     const json_fields& holder = config.has(name) ? config : rope;
@@ -101,7 +101,7 @@ rope_recipe read_yarn(const rope_fields& f) {
   p.factor = f.rope.has({"factor"}) ? f.number("factor")
                                     : static_cast<double>(f.max_position_embeddings()) /
                                           static_cast<double>(p.original_max_position_embeddings);
-  // Zero stands for the default. Llama leaves the softmax multiplier out.
+  // Zero means the default. Llama omits the softmax multiplier.
   if (const auto beta = f.optional("beta_fast").value_or(0); beta != 0) p.beta_fast = beta;
   if (const auto beta = f.optional("beta_slow").value_or(0); beta != 0) p.beta_slow = beta;
   p.truncate = f.rope.boolean({"truncate"}, true);
@@ -139,7 +139,7 @@ rope_recipe read_llama3(const rope_fields& f) {
   return fixed(llama3_frequencies(p));
 }
 
-// The share of pairs that rotate, not of columns: pairs span the whole head.
+// The fraction of pairs that rotate, not of columns: pairs span the whole head.
 rope_recipe read_proportional(const rope_fields& f) {
   posenc::proportional_frequencies_params p;
   p.head_dim = f.head_dim;
@@ -168,13 +168,13 @@ std::string known_types() {
 }
 
 std::string read_rope_type(const json_fields& rope) {
-  // An object that says more than how fast and how much to rotate, but not by which recipe, is no default.
+  // An object with more than theta and the rotated fraction, but without a recipe, is not the default recipe.
   if (!rope.has({"rope_type", "type"}) && !rope.has_only({"rope_theta", "partial_rotary_factor"}))
     rope.refuse_field({"rope_type", "type"}, known_types());
   return rope.text({"rope_type", "type"}, "default");
 }
 
-// A number that may stand in the object or around it; in both only if they agree.
+// A number that may be in the object or around it, or in both if they agree.
 double inner_or_outer(const json_fields& rope, json_fields::names inner, const json_fields& config,
                       json_fields::names outer, double largest_value, double if_absent) {
   if (!rope.has(inner)) return config.number(outer, 0, largest_value, if_absent);
@@ -205,7 +205,7 @@ rope_recipe read_rope(const json_fields& config, const architecture& family, ind
     try {
       rope_recipe recipe = known.read(fields);
       recipe.rope_type = rope_type;
-      (void)recipe.frequencies(1);  // refuses now what it would refuse later
+      (void)recipe.frequencies(1);  // reports errors now rather than at the first run
       return recipe;
     } catch (const std::invalid_argument& wrong) {
       throw std::runtime_error(config.file_name() + ": " + wrong.what());

@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t length_bytes = 8;
 constexpr std::uint64_t largest_header = 100'000'000;  // the reference reader's bound
 
-// What the reader needs everywhere: the part of the file that offsets count from, and names for messages.
+// Context of the reader: the part of the file that offsets refer to, and names for messages.
 struct source {
   std::span<const std::byte> data;
   std::string_view file_name;
@@ -33,7 +33,7 @@ std::string_view header_text(std::span<const std::byte> file, std::string_view f
   return text;
 }
 
-// A product that does not fit is refused here, so that the comparison with the file's size is one of true numbers.
+// A product that overflows is refused here, so that the comparison with the file size is exact.
 std::uint64_t size_in_bytes(const std::vector<index_t>& shape, const element_type& type, const std::string& field,
                             const source& from) {
   std::uint64_t size = type.size;
@@ -67,8 +67,8 @@ stored_tensor read_tensor(const json_fields& entry, const std::string& name, con
   return {type, std::move(shape), from.data.subspan(begin, size)};
 }
 
-// In the order of their offsets each tensor must begin where the one before it ends, and the last must end the file: no
-// two share memory, and no bytes hide between them.
+// Ordered by offset, each tensor must begin where the one before it ends, and the last must end the file: tensors
+// neither overlap nor leave gaps.
 void check_layout(const tensors_by_name& tensors, const source& from) {
   std::vector<std::pair<std::span<const std::byte>, std::string_view>> in_order;
   for (const auto& [name, tensor] : tensors) in_order.emplace_back(tensor.bytes, name);
@@ -97,7 +97,7 @@ tensors_by_name read_safetensors(std::span<const std::byte> file, std::string_vi
 
   tensors_by_name tensors;
   for (const auto& [name, entry] : header.items()) {
-    if (name == "__metadata__") continue;  // text about the file; nothing here reads it
+    if (name == "__metadata__") continue;  // free text about the file, not used here
     const std::string field = escaped(name);
     tensors.emplace(name, read_tensor(json_fields(entry, std::string(file_name), field + "."), field, from));
   }

@@ -14,8 +14,8 @@ namespace engine {
 
 using tensors_by_name = std::map<std::string, stored_tensor, std::less<>>;
 
-/// Reads the header of an untrusted file and checks all of it: lengths, types, shapes, and that the tensors lie one
-/// after the other, without overlap or gap, to the end of the file. The views point into `file`.
+/// Reads the header of an untrusted file and validates lengths, types, shapes, and that the tensors fill the rest of
+/// the file without overlap or gap. The views point into `file`.
 ///
 /// Errors  std::runtime_error with `file_name`, field, value and rule.
 /// Source  the format's description and reference reader, github.com/huggingface/safetensors.

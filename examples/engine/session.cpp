@@ -46,7 +46,7 @@ matrix session::extend(std::span<const token_id> ids, std::vector<matrix>* state
   const bool same_encoding = decisive == encoded_for_;
   const encoding encode = same_encoding ? encoding_ : encoding_for(length);
 
-  // Keys that were rotated with other frequencies are of no use: all tokens run again.
+  // Keys rotated with other frequencies are of no use: all tokens run again.
   const index_t first = same_encoding ? num_tokens() : 0;
   std::vector<token_id> run(ids_.begin() + first, ids_.end());
   run.insert(run.end(), ids.begin(), ids.end());
@@ -56,7 +56,7 @@ matrix session::extend(std::span<const token_id> ids, std::vector<matrix>* state
                .keys = positions_of(0, total),
                .band = net_.config.family->causal ? posenc::causal() : posenc::index_band{},
                .allowed = {.data = allowed_.get(), .num_keys = std::ssize(padded_positions_)}};
-  matrix x = embed(net_, run, s);  // the last call that may refuse
+  matrix x = embed(net_, run, s);  // the last call that may throw
 
   ids_.insert(ids_.end(), ids.begin(), ids.end());
   encoding_ = encode;

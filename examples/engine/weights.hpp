@@ -1,4 +1,4 @@
-// The tensors of a model as blocks want them: of the shape they must have, in float.
+// The tensors of a model, checked for shape and converted to float.
 #pragma once
 
 #include "matrix.hpp"
@@ -11,8 +11,7 @@
 
 namespace engine {
 
-/// Hands out float tensors where they lie in the mapped file; other types, and floats at odd addresses, are converted
-/// once and kept.
+/// Returns float tensors in place in the mapped file; other types, and unaligned floats, are converted once and kept.
 class weights {
  public:
   explicit weights(const std::filesystem::path& path) : file_(open_model_file(path)) {}
@@ -20,7 +19,7 @@ class weights {
   bool has(const std::string& name) const { return file_->find(name) != nullptr; }
 
   /// Dense, row-major, of this shape; valid as long as this object. Throws std::runtime_error if the tensor is missing,
-  /// has another shape, or holds no floating-point numbers.
+  /// has another shape, or is not of a floating-point type.
   const float* read(const std::string& name, const std::vector<index_t>& shape);
 
  private:

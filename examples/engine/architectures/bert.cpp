@@ -1,4 +1,4 @@
-// BERT, an encoder: a learned table and a token type added to the tokens; all tokens see each other; norms come last.
+// BERT, an encoder: a learned table and a token type added to the tokens; all tokens see each other; post-norm.
 #include "../architecture.hpp"
 
 namespace engine {

@@ -1,4 +1,4 @@
-// BLOOM: ALiBi, a bias on scores that grows with distance; q, k and v lie together head by head.
+// BLOOM: ALiBi, a penalty on scores that grows with distance; q, k and v are interleaved per head.
 #include "../architecture.hpp"
 
 namespace engine {

@@ -1,4 +1,4 @@
-// GPT-2: a learned table added to the tokens; LayerNorm before each block; all weights lie [in, out].
+// GPT-2: a learned table added to the tokens; LayerNorm before each block; all weights are [in, out].
 #include "../architecture.hpp"
 
 namespace engine {

@@ -1,4 +1,4 @@
-// GPT-NeoX: RoPE on halves, a quarter of each head; attention and feed-forward side by side, each behind its own norm.
+// GPT-NeoX: RoPE on halves, a quarter of each head; attention and feed-forward in parallel, each after its own norm.
 #include "../architecture.hpp"
 
 namespace engine {

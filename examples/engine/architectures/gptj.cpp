@@ -1,4 +1,4 @@
-// GPT-J: RoPE on neighbouring columns, part of each head; attention and feed-forward side by side behind one norm.
+// GPT-J: RoPE on adjacent columns, part of each head; attention and feed-forward in parallel after one norm.
 #include "../architecture.hpp"
 
 namespace engine {

@@ -1,4 +1,4 @@
-// The laws that positional encodings keep, to be checked on any of them, yours included.
+// Property tests for positional encodings, including your own.
 #pragma once
 
 #include <posenc/near_misses.hpp>
@@ -24,7 +24,7 @@ namespace posenc::inline POSENC_ISA {
 
 namespace laws {
 
-/// What the encoding has no hook for, and which laws therefore had nothing to hold.
+/// Lists the hooks that the encoding lacks, and what therefore went unchecked.
 template <scalar S>
 void list_lacking_hooks(const trial<S>& t) {
   const auto lacks = [&](bool missing, const std::string& what) {
@@ -48,7 +48,7 @@ void list_lacking_hooks(const trial<S>& t) {
         "parameters(): gradients of its parameters went unchecked");
 }
 
-/// Whether a hook changes anything: on embeddings, or on what attention sees.
+/// Whether any hook changes anything: embeddings, or what attention sees.
 template <scalar S>
 bool acts(const trial<S>& t, bool on_embeddings) {
   bool acting = false;
@@ -72,11 +72,11 @@ void check_attention(const trial<S>& t) {
   check_refused_attention(t);
 }
 
-/// The type that a narrow one is compared with: double for float, float for what is narrower.
+/// The wider type that results are compared with: double for float, float for narrower types.
 template <scalar S>
 using wider_t = std::conditional_t<std::same_as<S, compute_t<S>>, double, float>;
 
-/// All that needs no more of an encoding than its hooks, so that it is compiled once an element type.
+/// Everything that needs only the encoding's hooks, not its type, so that it is compiled once per element type.
 template <scalar S>
 struct suite {
   static void check_without_positions(const trial<S>&);
@@ -120,9 +120,9 @@ void suite<S>::check_hooks(const trial<S>& t) {
     check_no_nan(t, hook);
     check_fill_bias(t, hook);
     check_bias_of_distance(t, hook);
-    if (!forms_agree) return;  // attention would say the same, in many words
+    if (!forms_agree) return;  // attention would only report the same violation many times
   }
-  if (queries == nullptr && t.encoding.scores.empty()) return;  // attention sees nothing of it
+  if (queries == nullptr && t.encoding.scores.empty()) return;  // attention would not use it
   check_attention(t);
   if (acts_in_attention) check_order_means_something(t);
 }
@@ -157,7 +157,7 @@ void suite<S>::check_within(const trial<S>& t, const subject<S>& other, const ch
   check_wrapped(t, other, name, keeps_distance_bias);
 }
 
-// ---- What needs the encoding's own type ----
+// ---- Checks that need the encoding's own type ----
 
 template <scalar S, class E>
 void check_against_wider(const trial<S>& t, const E& e) {
@@ -168,7 +168,7 @@ void check_against_wider(const trial<S>& t, const E& e) {
                              ": the rounding of narrower types went unchecked");
 }
 
-/// In double, where differences are sharp, if the encoding acts there.
+/// In double, where finite differences are accurate, if the encoding acts on it.
 template <scalar S, class E>
 void check_adjoints(const trial<S>& t, const E& e) {
   using T = std::conditional_t<acts_alike<E, S, double>(), double, compute_t<S>>;
@@ -201,18 +201,17 @@ void check_wrappers(const trial<S>& t, const E& e) {
 ///     const law_report report = check_encoding_laws(my_decay{0.5f});
 ///     for (const std::string& violation : report.violations) std::puts(violation.c_str());
 ///
-/// violations  what does not hold, in words: law, place, the numbers seen and allowed, the seed. Empty if all is well.
-/// lacks       hooks that the encoding does not have or that change nothing, so that an empty list of violations cannot
-///             hide an encoding that does nothing.
+/// violations  the laws that do not hold: law, place, actual and allowed values, seed. Empty if all hold.
+/// lacks       hooks that the encoding does not have or that change nothing, so that an encoding that does nothing does
+///             not pass unnoticed.
 /// checked     the laws that ran: those of the places where the encoding acts, and those that `options.claims` adds.
 ///
-/// Sizes are found by asking the encoding's checks; `options` fixes them. Which laws there are, the headers in
-/// testing/laws say: memory (rows.hpp), errors (refusals.hpp), forms of a tile (tiles.hpp), distance, norms and
-/// inverses (distance.hpp), rounding (precision.hpp), gradients (adjoint.hpp), attention (attention.hpp, order.hpp),
-/// and an encoding within another (wrappers.hpp).
+/// Sizes that `options` does not fix are found by trying the encoding's checks. The headers in testing/laws define the
+/// laws: memory (rows.hpp), errors (refusals.hpp), tile layouts (tiles.hpp), distance, norms and inverses
+/// (distance.hpp), rounding (precision.hpp), gradients (adjoint.hpp), attention (attention.hpp, order.hpp), and
+/// encodings within others (wrappers.hpp).
 ///
-/// A type without any hook does not compile; one whose hooks change nothing is itself a violation, unless it is
-/// `no_encoding`.
+/// A type without hooks does not compile; hooks that change nothing are a violation, except for `no_encoding`.
 template <scalar S = float, class E>
 law_report check_encoding_laws(const E& encoding, const law_options& options = {}) {
   static_assert(check_embedding_hook<E, S>() && check_query_key_hooks<E, S>() && check_score_hook<E, compute_t<S>>());

@@ -1,4 +1,4 @@
-// What a run of the laws has found, and how one law puts it down.
+// The report of a run of the laws, and how a law writes to it.
 #pragma once
 
 #include <posenc/scalar.hpp>
@@ -12,9 +12,9 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// What `check_encoding_laws` has found.
+/// The result of `check_encoding_laws`.
 struct law_report {
-  std::vector<std::string> violations;  // one a law at most: law, place, numbers seen and allowed, seed
+  std::vector<std::string> violations;  // at most one per law: law, place, actual and allowed values, seed
   std::vector<std::string> lacks;       // hooks that the encoding does not have, and what therefore went unchecked
   std::vector<std::string> checked;     // laws that ran
 };
@@ -27,9 +27,9 @@ inline std::string text_of(double value) {
   return digits;
 }
 
-/// One law in the course of its check. The first thing it finds is put down, the rest would be more of the same.
+/// One law while it is checked. Only its first violation is reported; later ones would be more of the same.
 ///
-/// `where` and `what` are functions that make the text, called only if there is something to put down.
+/// `where` and `what` are functions that return the text, called only on a violation.
 class law {
  public:
   law(law_report& report, std::string name, std::uint64_t seed)
@@ -44,7 +44,7 @@ class law {
     report_->violations.push_back(name_ + ": " + what() + " (seed " + std::to_string(seed_) + ")");
   }
 
-  /// Equal infinities are near each other; a NaN is near nothing.
+  /// Equal infinities count as near; NaN is near nothing.
   template <real T, class Where>
   void expect_near(T seen, T expected, double allowed, Where where) {
     const double difference = std::abs(static_cast<double>(seen) - static_cast<double>(expected));

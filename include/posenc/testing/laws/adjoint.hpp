@@ -15,13 +15,13 @@ namespace posenc::inline POSENC_ISA {
 
 namespace laws {
 
-// A loss is a sum of outputs with random weights. What it gains by a step in one input, over the step, is that input's
-// gradient. In double with parameters in double the difference is good to nine digits, in float to three.
+// The loss is a sum of outputs with random weights; its difference quotient in one input is that input's gradient. With
+// everything in double it is accurate to nine digits, in float to three.
 template <real T>
 struct difference_quotient {
   double step = 0x1p-17;
   double allowed = 1e-7;  // times the largest gradient, at least 1
-  bool is_wide = false;   // so that a kink may lie within a step
+  bool is_wide = false;   // a kink may lie within a step
 
   static difference_quotient for_steps_in(bool in_double) {
     return std::same_as<T, double> && in_double ? difference_quotient{} : difference_quotient{0x1p-6, 2e-3, true};
@@ -34,7 +34,7 @@ inline double largest_of(const std::vector<double>& values) {
   return largest;
 }
 
-/// Up to `most` of the numbers from 0 to count - 1.
+/// At most `most` of the numbers from 0 to count - 1.
 inline std::vector<index_t> some_of(index_t count, index_t most, random_numbers random) {
   std::vector<index_t> some;
   for (index_t i = 0; i < std::min(count, most); ++i) some.push_back(count <= most ? i : random.below(count));
@@ -43,7 +43,7 @@ inline std::vector<index_t> some_of(index_t count, index_t most, random_numbers 
 
 // ---- Parameters ----
 
-/// Parameter gradients that grew from 1 against the gain of `loss(encoding)` by steps in the parameters themselves.
+/// Compares parameter gradients, accumulated from 1, with finite differences of `loss(encoding)` in the parameters.
 template <real T, class Loss>
 void expect_parameter_gradients(law& l, const subject<T>& encoding, const std::vector<T>& gradients, Loss loss,
                                 random_numbers random) {
@@ -51,7 +51,7 @@ void expect_parameter_gradients(law& l, const subject<T>& encoding, const std::v
   const auto quotient = difference_quotient<T>::for_steps_in(encoding.has_parameters_in_double);
   std::vector<double> from_one;
   for (const T gradient : gradients) from_one.push_back(static_cast<double>(gradient) - 1);
-  // Most parameters of a large table take no part; those that do are looked for first.
+  // Most parameters of a large table have no gradient; those that do are preferred.
   std::vector<index_t> in_use;
   for (index_t i = 0; i < std::ssize(from_one); ++i) {
     if (at(from_one, i) != 0) in_use.push_back(i);
@@ -87,8 +87,8 @@ double loss_of_rows(const row_hook<T>& hook, const row_block<T>& x, const row_bl
   return sum;
 }
 
-/// Whether steps in parameters that turn with the position are small at all of these: a sine between two steps of `s` is
-/// off by s^2 / 6.
+/// Whether a step in a parameter that positions multiply is a small angle s at all of these positions: the difference
+/// quotient of a sine over [-s, s] is off by s^2 / 6.
 template <real T>
 bool differences_are_fair(const subject<T>& encoding, const std::vector<position_t>& ids) {
   const auto quotient = difference_quotient<T>::for_steps_in(encoding.has_parameters_in_double);
@@ -98,7 +98,7 @@ bool differences_are_fair(const subject<T>& encoding, const std::vector<position
   });
 }
 
-/// Through a hook on rows, into the rows and into its parameters.
+/// The adjoint of a hook on rows, with respect to rows and parameters.
 template <real T>
 void check_adjoint_of_rows(const trial<T>& t, std::size_t which) {
   const row_hook<T>& hook = t.encoding.rows[which];
@@ -139,13 +139,13 @@ double loss_of_scores(const score_hook<T>& hook, const tile_input<T>& input, con
   const std::vector<T> scores = biased(hook, input, {});
   double sum = 0;
   for (index_t i = 0; i < std::ssize(scores); ++i) {
-    // A masked pair takes no part.
+    // Masked pairs do not count.
     if (at(weights, i) != T(0)) sum += static_cast<double>(at(weights, i)) * static_cast<double>(at(scores, i));
   }
   return sum;
 }
 
-/// Steps in every number of one of the tile's arrays, `member`.
+/// Compares gradients with finite differences in the elements of one of the tile's arrays, `member`.
 template <real T>
 void expect_tile_gradients(law& l, const score_hook<T>& hook, const tile_input<T>& input, const std::vector<T>& weights,
                            std::vector<T> tile_input<T>::*member, const std::vector<T>& gradients,
@@ -160,7 +160,7 @@ void expect_tile_gradients(law& l, const score_hook<T>& hook, const tile_input<T
     at(down.*member, i) -= static_cast<T>(quotient.step);
     const double above = loss_of_scores(hook, up, weights);
     const double below = loss_of_scores(hook, down, weights);
-    // The slopes on both sides; with a kink between them theirs differ, and the gradient is one or the other.
+    // If there is a kink in between, the slopes on both sides differ, and the gradient may be either.
     const double in_doubt = quotient.is_wide ? std::abs(above - 2 * between + below) / (2 * quotient.step) : 0;
     l.expect_near(static_cast<double>(at(gradients, i)), (above - below) / (2 * quotient.step),
                   quotient.allowed * size_of(gradients) + in_doubt,
@@ -168,7 +168,7 @@ void expect_tile_gradients(law& l, const score_hook<T>& hook, const tile_input<T
   }
 }
 
-/// Through the bias of a causal tile, into scores, queries, keys and parameters.
+/// The adjoint of the bias of a causal tile, with respect to scores, queries, keys and parameters.
 template <real T>
 void check_adjoint_of_scores(const trial<T>& t) {
   const score_hook<T>& hook = t.encoding.scores.front();
@@ -203,7 +203,7 @@ void check_adjoint_of_scores(const trial<T>& t) {
   }
 }
 
-/// Attention adds the gradients of the scores up by distance, and asks for all distances of a head at once.
+/// Attention sums score gradients by distance, and calls bias_backward for all distances of a head at once.
 template <real T>
 void check_adjoint_by_distance(const trial<T>& t) {
   const score_hook<T>& hook = t.encoding.scores.front();

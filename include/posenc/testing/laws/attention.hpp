@@ -1,4 +1,4 @@
-// What attention owes under any encoding: chunks, parts, padding, masks, heads and memory change nothing.
+// Invariants of attention with any encoding: chunks, parts, padding, masks, heads and memory change nothing.
 #pragma once
 
 #include <posenc/attention/merge.hpp>
@@ -34,7 +34,7 @@ struct sequence {
 template <scalar S>
 using options_for = attend_options<compute_t<S>>;
 
-/// With the best workspace, unless one is given. A refusal breaks the law that asked.
+/// Runs attention, with the best workspace unless one is given. A refusal violates law `l`.
 template <scalar S>
 row_block<compute_t<S>> attended(law& l, const trial<S>& t, head_view<const S> q, head_view<const S> k,
                                  head_view<const S> v, const options_for<S>& options = {}) {
@@ -55,7 +55,8 @@ row_block<compute_t<S>> attended(law& l, const trial<S>& t, const sequence<S>& x
   return attended(l, t, x.q.view(), x.k.view(), x.v.view(), options);
 }
 
-/// How far rounding alone may move an output: values are below 1 in size, and a weight is as uncertain as its score.
+/// How far rounding alone may move an output: values are below 1 in magnitude, and the relative error of a weight is
+/// the absolute error of its score.
 template <scalar S>
 double rounding_of_attention(const trial<S>& t) {
   double largest = 1;
@@ -67,7 +68,7 @@ double rounding_of_attention(const trial<S>& t) {
   return 64 * rounding_of<compute_t<S>>() * largest;
 }
 
-/// Rows of a part of `expected`.
+/// Compares `seen` with the rows of `expected` from `first` on.
 template <real T>
 void expect_rows(law& l, const row_block<T>& seen, const row_block<T>& expected, index_t first, double allowed,
                  const std::string& when) {
@@ -79,7 +80,7 @@ void expect_rows(law& l, const row_block<T>& seen, const row_block<T>& expected,
   }
 }
 
-/// Prefill at once, in chunks, and token by token, over a growing cache.
+/// Prefill in one pass, in chunks, and token by token, over a growing cache.
 template <scalar S>
 void check_attention_in_chunks(const trial<S>& t) {
   if (t.options.claims.by_index) return;  // it counts the rows of a call
@@ -98,7 +99,7 @@ void check_attention_in_chunks(const trial<S>& t) {
   }
 }
 
-/// With the least memory there are the most tiles; without any, what fits on the stack.
+/// With the smallest workspace there are the most tiles; without one, blocks that fit the stack.
 template <scalar S>
 void check_workspaces(const trial<S>& t) {
   using T = compute_t<S>;
@@ -128,7 +129,7 @@ void check_workspaces(const trial<S>& t) {
   }
 }
 
-/// A window and what it leaves out, merged, are all keys.
+/// A window merged with the keys outside of it gives attention over all keys.
 template <scalar S>
 void check_merged_bands(const trial<S>& t) {
   using T = compute_t<S>;
@@ -168,7 +169,7 @@ void check_merged_bands(const trial<S>& t) {
   }
 }
 
-/// Rows that begin with padding, under the positions and the mask of their padding.
+/// A left-padded sequence, with the positions and the mask that padding implies.
 template <scalar S>
 void check_left_padding(const trial<S>& t) {
   if (t.options.claims.by_index) return;  // padding moves every index
@@ -196,7 +197,7 @@ void check_left_padding(const trial<S>& t) {
   expect_rows(l, rest, unpadded, 0, rounding_of_attention(t), "4 tokens of padding");
 }
 
-/// What a query may not attend to has no influence on it, whatever it is.
+/// Keys that a query may not attend to do not affect it, whatever they hold.
 template <scalar S>
 void check_masked_keys(const trial<S>& t) {
   law l = t.start("attention: masked keys have no influence");
@@ -214,7 +215,7 @@ void check_masked_keys(const trial<S>& t) {
   expect_rows(l, seen, expected, 0, rounding_of_attention(t), "NaN behind the mask");
 }
 
-/// Heads in a call of their own, told which they are, as another machine would run them.
+/// Each head in its own call, identified by first_head, as with tensor parallelism.
 template <scalar S>
 void check_heads_apart(const trial<S>& t) {
   if (t.options.claims.turns_by_head) return;
@@ -234,7 +235,7 @@ void check_heads_apart(const trial<S>& t) {
   }
 }
 
-/// The output may be the memory of the queries.
+/// The output may overwrite the queries.
 template <scalar S>
 void check_output_in_place(const trial<S>& t) {
   using T = compute_t<S>;
@@ -257,19 +258,19 @@ void check_attention_of_nothing(const trial<S>& t) {
   law l = t.start("attention: no queries give nothing, no keys give zeros");
   const sequence<S> x(t);
   options_for<S> from_zero;
-  from_zero.query_offset = 0;  // before no keys they would stand at negative positions
+  from_zero.query_offset = 0;  // by default queries without keys would have negative positions
   attended(l, t, x.q.view().tokens(0, 0), x.k.view(), x.v.view());
   const row_block<T> out = attended(l, t, x.q.view(), x.k.view().tokens(0, 0), x.v.view().tokens(0, 0), from_zero);
   for (const T value : out.values)
     l.expect(value == T(0), [&] { return "an output without keys is " + text_of(static_cast<double>(value)); });
 }
 
-/// Tokens in another order, each with its position, give the same outputs in that order.
+/// Permuted tokens with their positions give the same outputs, permuted.
 template <scalar S>
 void check_unsorted_positions(const trial<S>& t) {
   if (t.options.claims.by_index || t.sizes.num_tokens < 3) return;
   for (const auto& hook : t.encoding.scores) {
-    if (hook.scratch_size(1) > 0) return;  // a running sum meets the keys in their order
+    if (hook.scratch_size(1) > 0) return;  // a running sum depends on the order of the keys
   }
   law l = t.start("attention: tokens in another order, each with its position, are the same tokens");
   const sequence<S> x(t);
@@ -296,7 +297,7 @@ void check_unsorted_positions(const trial<S>& t) {
   expect_rows(l, out, expected, 0, rounding_of_attention(t), "mixed");
 }
 
-/// Wrong numbers of positions, and heads that the encoding does not know, are refused before anything is written.
+/// A wrong number of positions, and heads that the encoding does not have, are refused before anything is written.
 template <scalar S>
 void check_refused_attention(const trial<S>& t) {
   using T = compute_t<S>;

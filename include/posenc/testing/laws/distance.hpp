@@ -1,4 +1,4 @@
-// What follows from depending on distance alone, from keeping lengths, and from having an inverse.
+// Laws of encodings that depend on distance alone, keep lengths, or have an inverse.
 #pragma once
 
 #include <posenc/testing/laws/row_block.hpp>
@@ -19,7 +19,7 @@ inline std::vector<position_t> shifted(std::vector<position_t> ids, position_t b
   return ids;
 }
 
-/// The ids that can be shifted by all of `shifts`.
+/// Whether the ids can be shifted by all of `shifts`.
 inline bool can_be_shifted(const std::vector<position_t>& ids) {
   for (const position_t id : ids) {
     if (id > (1 << 30) || id < -(1 << 30)) return false;
@@ -27,7 +27,7 @@ inline bool can_be_shifted(const std::vector<position_t>& ids) {
   return true;
 }
 
-/// Of unsorted ids as well: all positions moved by the same amount leave every score where it was.
+/// Moving all positions by the same amount does not change any score, for unsorted ids too.
 template <scalar S, real T>
 void check_bias_of_distance(const trial<S>& t, const score_hook<T>& hook) {
   if (!hook.fill_bias && !t.options.claims.distance_only) return;
@@ -53,7 +53,7 @@ double product(const row_block<S>& a, index_t token_of_a, const row_block<S>& b,
   return sum;
 }
 
-/// Products of transformed queries and keys, as far as 2^20 from where they were.
+/// Products of transformed queries and keys do not change when both move by up to 2^20.
 template <scalar S>
 void check_products_of_distance(const trial<S>& t, const row_hook<S>& queries, const row_hook<S>& keys) {
   if (!t.options.claims.distance_only) return;
@@ -69,7 +69,7 @@ void check_products_of_distance(const trial<S>& t, const row_hook<S>& queries, c
       if (queries.check(k.view(), positions(ids))) continue;
       const row_block<S> q_moved = applied(queries, q, positions(ids));
       const row_block<S> k_moved = applied(keys, k, positions(ids));
-      // Each of the two vectors was rounded, element by element, to S.
+      // Each element of both vectors was rounded to S.
       const double allowed = 8 * rounding_of<S>() * size_of(q_here.values) * size_of(k_here.values) *
                              std::sqrt(static_cast<double>(q.num_columns));
       for (index_t token = 0; token < q.num_tokens; ++token) {
@@ -83,7 +83,7 @@ void check_products_of_distance(const trial<S>& t, const row_hook<S>& queries, c
   });
 }
 
-/// Vectors keep their length, times a factor.
+/// The hook multiplies the length of every vector by one factor.
 template <scalar S>
 void check_norms(const trial<S>& t, const row_hook<S>& hook) {
   const double factor = t.options.claims.norm_factor;
@@ -102,7 +102,7 @@ void check_norms(const trial<S>& t, const row_hook<S>& hook) {
   });
 }
 
-/// The inverse after the hook gives the input back.
+/// The inverse undoes the hook.
 template <scalar S>
 void check_inverse(const trial<S>& t, const row_hook<S>& hook) {
   if (!hook.undo) return;
@@ -115,7 +115,7 @@ void check_inverse(const trial<S>& t, const row_hook<S>& hook) {
   });
 }
 
-/// Keys moved after they were transformed are keys transformed at their new positions.
+/// Shifting transformed keys gives keys transformed at their new positions.
 template <scalar S>
 void check_shift(const trial<S>& t, const row_hook<S>& hook) {
   if (!hook.shift) return;

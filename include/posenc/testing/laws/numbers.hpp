@@ -1,4 +1,4 @@
-// Numbers to try laws on: the same for the same seed, on every machine.
+// Random numbers for the laws, reproducible from the seed on every machine.
 #pragma once
 
 #include <posenc/error.hpp>  // index_t
@@ -13,7 +13,7 @@ namespace posenc::inline POSENC_ISA {
 
 namespace laws {
 
-/// SplitMix64: the standard's engines are alike everywhere, its distributions are not.
+/// SplitMix64. The standard library's distributions would differ between implementations.
 class random_numbers {
  public:
   explicit random_numbers(std::uint64_t seed) noexcept : state_(seed) {}
@@ -45,7 +45,7 @@ std::vector<S> random_values(index_t count, random_numbers& random) {
   return values;
 }
 
-/// The same numbers as elements of another type.
+/// The same values as elements of another type.
 template <scalar To, scalar From>
 std::vector<To> converted(const std::vector<From>& values) {
   std::vector<To> other;
@@ -53,8 +53,7 @@ std::vector<To> converted(const std::vector<From>& values) {
   return other;
 }
 
-/// 0 to count - 1 in an order that is no isometry: neither a rotation of the line nor its reversal, which leave all
-/// distances as they are. count >= 3.
+/// 0 to count - 1, permuted, but neither ascending nor descending, which would keep all distances. count >= 3.
 inline std::vector<index_t> random_order(index_t count, random_numbers& random) {
   std::vector<index_t> order;
   for (index_t i = 0; i < count; ++i) order.push_back(i);

@@ -1,4 +1,4 @@
-// Without positions the order of tokens means nothing; with them it means something.
+// Without positions the order of tokens does not matter; with them it does.
 #pragma once
 
 #include <posenc/testing/laws/attention.hpp>
@@ -12,7 +12,7 @@ namespace posenc::inline POSENC_ISA {
 
 namespace laws {
 
-/// Tokens of a block in another order.
+/// The tokens of a block, permuted.
 template <scalar S>
 row_block<S> reordered(const row_block<S>& x, const std::vector<index_t>& order) {
   row_block<S> y = x;
@@ -32,8 +32,8 @@ double largest_difference(const row_block<T>& a, const row_block<T>& b) {
   return largest;
 }
 
-/// With `none`: other queries, the same outputs in their order, bit for bit; the same keys in another order, the same
-/// outputs but for rounding.
+/// With `no_encoding`, permuting queries permutes outputs, bit for bit; permuting keys changes outputs only by
+/// rounding.
 template <scalar S>
 void check_order_means_nothing(const trial<S>& t) {
   law l = t.start("attention: without positions, order means nothing");
@@ -50,7 +50,7 @@ void check_order_means_nothing(const trial<S>& t) {
   expect_rows(l, attended(l, t, mixed), out, 0, rounding_of_attention(t), "keys reordered");
 }
 
-/// With positions: the content of queries, or that of keys, in another order at the same positions is another input.
+/// With positions, permuting the content of queries or of keys while positions stay changes the result.
 template <scalar S>
 void check_order_means_something(const trial<S>& t) {
   if (t.sizes.num_tokens < 3) return;
@@ -73,7 +73,7 @@ void check_order_means_something(const trial<S>& t) {
   });
 }
 
-/// Of embeddings: what is added to a token depends on where it stands.
+/// What is added to an embedding depends on its position.
 template <scalar S>
 void check_embeddings_differ(const trial<S>& t, const row_hook<S>& hook) {
   if (t.sizes.num_tokens < 3) return;

@@ -1,4 +1,4 @@
-// Narrow types against wide ones: the same numbers, and one rounding.
+// Compares narrow types with wide ones: the same values, rounded once.
 #pragma once
 
 #include <posenc/testing/laws/row_block.hpp>
@@ -10,7 +10,7 @@ namespace posenc::inline POSENC_ISA {
 
 namespace laws {
 
-/// Rows in float against rows in double.
+/// Compares rows in float with rows in double.
 template <real T>
 void check_against_double(const trial<T>& t, const row_hook<T>& hook, const row_hook<double>& in_double) {
   law l = t.start(std::string(hook.name) + ": float agrees with double");
@@ -22,7 +22,7 @@ void check_against_double(const trial<T>& t, const row_hook<T>& hook, const row_
   });
 }
 
-/// Rows in 16 bits are what float gives, rounded once. Float itself may stray by a few of its own steps.
+/// 16-bit rows equal float rows rounded once. Float itself may be off by a few ulp.
 template <scalar S>
 void check_rounded_once(const trial<S>& t, const row_hook<S>& hook, const row_hook<float>& in_float) {
   law l = t.start(std::string(hook.name) + ": 16 bits are the result in float, rounded once");
@@ -44,7 +44,7 @@ void check_rounded_once(const trial<S>& t, const row_hook<S>& hook, const row_ho
   });
 }
 
-/// Scores in float against scores in double.
+/// Compares scores in float with scores in double.
 template <scalar S>
 void check_scores_against_double(const trial<S>& t, const score_hook<float>& hook,
                                  const score_hook<double>& in_double) {

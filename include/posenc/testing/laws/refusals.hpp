@@ -1,4 +1,4 @@
-// What is refused is refused by value and by name, wherever it stands, and before anything is written.
+// Errors name the bad value, wherever it is among the arguments, and occur before anything is written.
 #pragma once
 
 #include <posenc/testing/laws/row_block.hpp>
@@ -16,7 +16,7 @@ namespace posenc::inline POSENC_ISA {
 
 namespace laws {
 
-/// What `run` raised, or nothing. Where errors abort there is nothing to try.
+/// The message that `run` raised, or none. Not tested without exceptions, where errors abort.
 template <class Run>
 std::string error_of([[maybe_unused]] Run run, [[maybe_unused]] const problem& expected) {
 #if defined(__cpp_exceptions)
@@ -31,7 +31,7 @@ std::string error_of([[maybe_unused]] Run run, [[maybe_unused]] const problem& e
 #endif
 }
 
-/// The front door raises what the check has found, and leaves memory as it was.
+/// The checked call raises what the check found, and leaves memory unchanged.
 template <scalar S>
 void expect_refused(law& l, const row_hook<S>& hook, row_block<S> x, const positions& p, const std::string& when) {
   const problem wrong = hook.check(x.view(), p);
@@ -42,8 +42,7 @@ void expect_refused(law& l, const row_hook<S>& hook, row_block<S> x, const posit
   l.expect(same_bits(x.values, before), [&] { return when + ": something was written before the error"; });
 }
 
-/// The end of what a check accepts from 0 on: a position that it refuses after one that it does not. 2^31 - 1 if it
-/// refuses none.
+/// A position from 0 on that the check refuses while it accepts the one before; 2^31 - 1 if it refuses none.
 template <scalar S>
 std::int64_t first_refused(const trial<S>& t, const row_hook<S>& hook) {
   row_block<S> x(1, t.heads_of(hook), t.columns_of(hook), t.random());
@@ -58,7 +57,7 @@ std::int64_t first_refused(const trial<S>& t, const row_hook<S>& hook) {
   return end;
 }
 
-/// A position that is refused alone is refused in any company, with its value in the message.
+/// A position that is refused alone is refused among any others, with its value in the message.
 template <scalar S>
 void check_refusals(const trial<S>& t, const row_hook<S>& hook) {
   law l = t.start(std::string(hook.name) + ": refuses wherever the fault stands, and before anything is written");

@@ -1,4 +1,4 @@
-// Tokens in memory of their own, run through a hook, and compared.
+// Owned tokens, run through a hook and compared.
 #pragma once
 
 #include <posenc/testing/laws/trial.hpp>
@@ -42,7 +42,7 @@ struct row_block {
   }
 };
 
-/// Tokens that suit a hook.
+/// Random tokens of a shape that suits a hook.
 template <scalar S>
 row_block<S> block_for(const trial<S>& t, const row_hook<S>& hook) {
   return {t.sizes.num_tokens, t.heads_of(hook), t.columns_of(hook), t.random()};
@@ -63,10 +63,10 @@ bool same_bits(const std::vector<S>& a, const std::vector<S>& b) noexcept {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(S)) == 0);
 }
 
-/// By its bits: under fast math a comparison may take NaN and infinity for numbers.
+/// Tested by its bits: fast math may treat NaN and infinity as numbers.
 inline bool is_finite(double value) noexcept { return (std::bit_cast<std::uint64_t>(value) >> 52 & 0x7ffU) != 0x7ffU; }
 
-/// The relative size of one rounding of S: half a step, from 1.
+/// The relative error of one rounding to S: half a step at 1.
 template <scalar S>
 double rounding_of() noexcept {
   using T = compute_t<S>;
@@ -75,7 +75,7 @@ double rounding_of() noexcept {
   return step / 2;
 }
 
-/// The largest of its finite numbers, at least 1.
+/// The largest magnitude among the finite values, at least 1.
 template <scalar S>
 double size_of(const std::vector<S>& values) noexcept {
   double largest = 1;
@@ -107,7 +107,7 @@ void expect_near(law& l, const row_block<S>& seen, const row_block<U>& expected,
   }
 }
 
-/// Calls `visit(list)` for the lists of ids that the hook accepts.
+/// Calls `visit(list)` for each list of ids that the hook accepts.
 template <scalar S, class Visit>
 void for_accepted_ids(const trial<S>& t, const row_hook<S>& hook, Visit visit) {
   row_block<S> x = block_for(t, hook);

@@ -1,4 +1,4 @@
-// What hooks on embeddings, queries and keys owe to memory and to the order of calls.
+// Laws of hooks on embeddings, queries and keys: memory layout, call order, sizes and positions.
 #pragma once
 
 #include <posenc/testing/laws/row_block.hpp>
@@ -14,7 +14,7 @@ namespace posenc::inline POSENC_ISA {
 
 namespace laws {
 
-/// The same tokens in one call, in calls of a few, and in calls of one, ids given as a list and as ranges.
+/// The same tokens in one call, in chunks, and one by one, with ids given as a list and as ranges.
 template <scalar S>
 void check_chunks(const trial<S>& t, const row_hook<S>& hook) {
   law l = t.start(std::string(hook.name) + ": one pass equals chunks equals one by one");
@@ -37,13 +37,13 @@ void check_chunks(const trial<S>& t, const row_hook<S>& hook) {
   expect_same_bits(l, applied(hook, x, range), applied(hook, x, positions(ids)), range, "a range against its ids");
 }
 
-/// Where rows may lie in memory: [num_tokens, num_heads, num_columns] by strides.
+/// A memory layout of rows: [num_tokens, num_heads, num_columns], strided.
 struct row_layout {
   const char* name;
   index_t token_stride, head_stride;
 };
 
-/// A slice of packed memory gives what dense memory gives, and nothing beside it is written.
+/// A slice of packed memory gives the same as dense memory, and nothing around it is written.
 template <scalar S>
 void check_memory(const trial<S>& t, const row_hook<S>& hook) {
   law l = t.start(std::string(hook.name) + ": writes what the view shows, whatever the strides, and nothing else");
@@ -55,7 +55,7 @@ void check_memory(const trial<S>& t, const row_hook<S>& hook) {
                                            {"head by head", columns, x.num_tokens * columns + 2},
                                            {"columns of wider heads", x.num_heads * (columns + 4), columns + 4}}};
   for (const row_layout& layout : layouts) {
-    if (hook.on_embeddings && layout.token_stride == columns) continue;  // dense again
+    if (hook.on_embeddings && layout.token_stride == columns) continue;  // the same as dense
     constexpr index_t margin = 7;
     random_numbers random(t.options.seed + 1);
     const index_t span = x.num_tokens * layout.token_stride + x.num_heads * layout.head_stride;
@@ -93,7 +93,7 @@ void check_zero_sizes(const trial<S>& t, const row_hook<S>& hook) {
   l.expect(same_bits(x.values, before.values), [] { return std::string("no heads: something was written"); });
 }
 
-/// Defined at every position that the check lets through.
+/// Results are finite at every position that the check accepts.
 template <scalar S>
 void check_far_positions(const trial<S>& t, const row_hook<S>& hook) {
   law l = t.start(std::string(hook.name) + ": is finite at every position that is not refused");
@@ -110,7 +110,7 @@ void check_far_positions(const trial<S>& t, const row_hook<S>& hook) {
   }
 }
 
-/// A real position that is whole is that position.
+/// A real position with an integer value gives the same as that integer position.
 template <scalar S>
 void check_real_positions(const trial<S>& t, const row_hook<S>& hook) {
   if (!hook.apply_real) return;
@@ -127,7 +127,7 @@ void check_real_positions(const trial<S>& t, const row_hook<S>& hook) {
   });
 }
 
-/// One axis stands for all; several are refused by an encoding of one.
+/// Positions of one axis apply to all axes; an encoding of one axis refuses several.
 template <scalar S>
 void check_axes(const trial<S>& t, const row_hook<S>& hook) {
   const index_t num_axes = t.encoding.num_axes;

@@ -1,4 +1,4 @@
-// An encoding as the laws see it: its hooks as plain functions, so that a law is written, and compiled, once.
+// An encoding as the laws see it: its hooks type-erased, so that each law is written and compiled once.
 #pragma once
 
 #include <posenc/attention/attention.hpp>
@@ -18,8 +18,8 @@ namespace posenc::inline POSENC_ISA {
 
 namespace laws {
 
-/// A function of an encoding whose type is forgotten; empty, where the encoding lacks it. std::function would do, and
-/// take the compiler twice as long.
+/// A type-erased function of an encoding; empty if the encoding lacks it. std::function would take twice as long to
+/// compile.
 template <class F>
 class hook_ref;
 template <class R, class... A>
@@ -40,30 +40,30 @@ const E& held(const void* encoding) noexcept {
   return *static_cast<const E*>(encoding);
 }
 
-/// A hook that works on rows: add_to, apply_to_queries or apply_to_keys. Embeddings are heads as well, one a token.
+/// A hook on rows: add_to, apply_to_queries or apply_to_keys. Embeddings are treated as one head per token.
 template <scalar S>
 struct row_hook {
   const char* name = "";
   bool on_embeddings = false;
   hook_ref<void(head_view<S>, const positions&)> apply;    // unchecked
-  hook_ref<void(head_view<S>, const positions&)> checked;  // the front door
+  hook_ref<void(head_view<S>, const positions&)> checked;  // the public entry point, which raises
   hook_ref<problem(head_view<S>, const positions&)> check;
   hook_ref<void(head_view<S>, const real_positions&)> apply_real;
   hook_ref<problem(head_view<S>, const real_positions&)> check_real;
-  hook_ref<void(head_view<S>, const positions&)> undo;   // `unrotate`, found by its name
-  hook_ref<void(head_view<S>, const positions&)> shift;  // of what was transformed: `shift`, found by its name
+  hook_ref<void(head_view<S>, const positions&)> undo;   // `unrotate`, found by name
+  hook_ref<void(head_view<S>, const positions&)> shift;  // `shift` of transformed rows, found by name
   // x, gradients (in: of the output, out: of x), positions, gradients of the parameters
   hook_ref<void(head_view<const S>, head_view<S>, const positions&, std::span<compute_t<S>>)> backward;
 };
 
-/// The hook that works on scores, in whichever spelling.
+/// The hook on scores, in any of its forms.
 template <real T>
 struct score_hook {
   hook_ref<void(const score_tile<T>&)> begin;
   hook_ref<void(const score_tile<T>&)> add_to_scores;
   hook_ref<index_t(index_t)> scratch_size;
   hook_ref<problem(const score_shape&, const positions&, const positions&)> check;
-  hook_ref<void(index_t, position_t, index_t, T*)> fill_bias;  // empty: it is no bias of distance alone
+  hook_ref<void(index_t, position_t, index_t, T*)> fill_bias;  // empty: not a bias of distance alone
   hook_ref<void(const score_tile<T>&, const score_gradients<T>&)> backward;
   hook_ref<void(index_t, position_t, std::span<const T>, std::span<T>)> bias_backward;  // by distance, as fill_bias
   bool reads_content = false;
@@ -72,18 +72,16 @@ struct score_hook {
 template <scalar S>
 struct subject {
   std::vector<row_hook<S>> rows;
-  std::vector<score_hook<compute_t<S>>> scores;  // one or none
+  std::vector<score_hook<compute_t<S>>> scores;  // at most one
   index_t num_axes = 1;
   index_t num_parameters = 0;
   bool has_parameters_in_double = false;
-  // Runs a loss, with its context, on the encoding whose parameter i is larger by `step`; returns the step as it was
-  // rounded.
+  // Evaluates a loss on a copy of the encoding whose parameter i is larger by `step`; returns the step as rounded.
   using loss_of = void (*)(const void* context, const subject&);
   hook_ref<double(index_t i, double step, loss_of, const void* context)> with_changed_parameter;
 };
 
-/// Queries, keys and values that no position has touched; the output in the compute type, so that nothing is hidden by
-/// a rounding.
+/// Queries, keys and values, not transformed yet; the output is in the compute type, so that rounding hides nothing.
 template <scalar S>
 struct attention_call {
   head_view<const S> q;
@@ -100,7 +98,7 @@ struct attention_functions {
   hook_ref<index_t(const attention_call<S>&)> workspace_size;
 };
 
-// ---- What the types say ----
+// ---- What is known from the types ----
 
 template <class E, class S, class U>
 consteval bool acts_alike();
@@ -110,7 +108,7 @@ constexpr bool all_act_alike = true;
 template <class... P, class S, class U>
 constexpr bool all_act_alike<std::tuple<P...>, S, U> = (acts_alike<P, S, U>() && ...);
 
-/// Whether E acts for elements of type U wherever it acts for those of type S.
+/// Whether E acts at the same places for elements of type S and of type U.
 template <class E, class S, class U>
 consteval bool acts_alike() {
   if constexpr (posenc::detail::composite<E>)
@@ -126,7 +124,7 @@ concept has_parameters = std::copyable<E> && requires(E e) {
   e.parameters()[0] = e.parameters()[0];
 };
 
-// ---- Making one ----
+// ---- Construction ----
 
 template <scalar S>
 token_view<S> as_embeddings(head_view<S> x) noexcept {
@@ -163,7 +161,7 @@ row_hook<S> embedding_hook(const E& e) {
           hooks::add_to_backward<E, S>(held<E>(it), as_embeddings(gradients), p, sums);
         }};
   } else if (hooks::num_parameters(e) == 0) {
-    // Of x: the identity.
+    // The gradient of x is unchanged.
     hook.backward = {&e, [](const void*, head_view<const S>, head_view<S>, const positions&, std::span<T>) {}};
   }
   return hook;
@@ -252,7 +250,7 @@ score_hook<T> score_hook_of(const E& e) {
   return hook;
 }
 
-/// The hooks of `e`, which must outlive them.
+/// The hooks of `e`, which must outlive the result.
 template <scalar S, class E>
 subject<S> subject_of(const E& e) {
   subject<S> s;
@@ -280,10 +278,10 @@ subject<S> subject_of(const E& e) {
   return s;
 }
 
-/// Attention under all that `e` does to queries, keys and scores.
+/// Attention with everything that `e` does to queries, keys and scores.
 template <scalar S, class E>
 attention_functions<S> attention_of(const E& e) {
-  // What acts on embeddings alone leaves attention as it is.
+  // An encoding that acts only on embeddings does not change attention.
   if constexpr (embedding_encoding<E, S> && !query_key_encoding<E, S> && !score_encoding<E, compute_t<S>>) {
     static constexpr no_encoding none{};
     return attention_of<S>(none);

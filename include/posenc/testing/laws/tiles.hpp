@@ -1,4 +1,4 @@
-// Tiles of scores as a kernel would show them to an encoding, in every form, and the laws that the forms agree.
+// Score tiles in every layout that a kernel may use, and the laws that all layouts agree.
 #pragma once
 
 #include <posenc/testing/laws/row_block.hpp>
@@ -13,7 +13,7 @@ namespace posenc::inline POSENC_ISA {
 
 namespace laws {
 
-/// One head's queries and keys, and where they stand.
+/// One head's queries and keys, and their positions.
 template <real T>
 struct tile_input {
   std::vector<T> queries;  // scaled: [num_queries, head_dim]
@@ -50,7 +50,7 @@ struct tile_input {
   }
 };
 
-/// Of a head of its own: as many queries and keys as there are ids, scores before the encoding, all pairs allowed.
+/// A tile of one head: one query and one key per id, scores before the encoding, all pairs allowed.
 template <real T>
 tile_input<T> tile_of(const law_sizes& sizes, index_t head, std::vector<position_t> query_positions,
                       std::vector<position_t> key_positions, random_numbers random) {
@@ -73,16 +73,16 @@ tile_input<T> tile_of(const law_sizes& sizes, index_t head, std::vector<position
   return input;
 }
 
-/// How a kernel lays a tile out, and cuts it.
+/// How a kernel lays out and splits a tile.
 struct tile_form {
-  bool key_major = false;   // the queries of a key lie together
-  index_t gap = 0;          // elements behind each row that are not the tile's
+  bool key_major = false;   // the queries of a key are contiguous
+  index_t gap = 0;          // elements after each row that do not belong to the tile
   index_t num_queries = 0;  // of a piece; 0: all
   index_t num_keys = 0;
   bool tell_consecutive = true;
 };
 
-/// Memory of one piece of a tile, filled so that writing beside it shows.
+/// Memory of one piece of a tile, filled so that writes outside of it show.
 template <real T>
 struct piece_of_tile {
   std::vector<T> scores;
@@ -92,7 +92,7 @@ struct piece_of_tile {
 
   piece_of_tile(const tile_input<T>& input, const tile_form& form, index_t first_query, index_t num_queries,
                 index_t block_keys, index_t scratch_size)
-      : scratch(static_cast<std::size_t>(scratch_size), T(77)) {  // not zeros: `begin` has to clear what it needs
+      : scratch(static_cast<std::size_t>(scratch_size), T(77)) {  // not zeros: `begin` must clear what it needs
     const index_t row = (form.key_major ? num_queries : block_keys) + form.gap;
     scores.assign(static_cast<std::size_t>(row * (form.key_major ? block_keys : num_queries)), T(-55));
     tile.scores = scores.data();
@@ -133,7 +133,7 @@ struct piece_of_tile {
   }
 };
 
-/// What the encoding makes of the scores, [num_queries, num_keys]; empty if it wrote beside a tile.
+/// The scores after the encoding, [num_queries, num_keys]; empty if it wrote outside of a tile.
 template <real T>
 std::vector<T> biased(const score_hook<T>& hook, const tile_input<T>& input, const tile_form& form) {
   std::vector<T> result(input.scores.size());
@@ -172,7 +172,7 @@ void expect_near_scores(law& l, const std::vector<T>& seen, const std::vector<U>
   }
 }
 
-/// Calls `visit(input, name)` for tiles that the encoding accepts: each head, ids of every kind.
+/// Calls `visit(input, name)` for all tiles that the encoding accepts: every head, ids of every kind.
 template <real T, scalar S, class Visit>
 void for_accepted_tiles(const trial<S>& t, const score_hook<T>& hook, Visit visit) {
   const index_t count = std::min<index_t>(t.sizes.num_tokens, 19);
@@ -191,8 +191,8 @@ void for_accepted_tiles(const trial<S>& t, const score_hook<T>& hook, Visit visi
 
 // ---- Laws ----
 
-/// Key-major or query-major, dense or with gaps, whole or in pieces, known to be consecutive or not. Returns whether it
-/// holds.
+/// Tiles give the same whether key-major or query-major, dense or with gaps, whole or in pieces, marked consecutive or
+/// not. Returns whether this holds.
 template <scalar S, real T>
 bool check_forms(const trial<S>& t, const score_hook<T>& hook) {
   law l = t.start("scores: every form of a tile gives the same");
@@ -237,7 +237,7 @@ void check_no_nan(const trial<S>& t, const score_hook<T>& hook) {
   }
 }
 
-/// A bias that can be tabulated by distance is that table.
+/// A bias of distance equals what fill_bias tabulates.
 template <scalar S, real T>
 void check_fill_bias(const trial<S>& t, const score_hook<T>& hook) {
   if (!hook.fill_bias) return;
@@ -261,7 +261,7 @@ void check_fill_bias(const trial<S>& t, const score_hook<T>& hook) {
   }
 }
 
-/// Whether any score changes.
+/// Whether the hook changes any score.
 template <scalar S, real T>
 bool acts_on_scores(const trial<S>& t, const score_hook<T>& hook) {
   bool changed = false;

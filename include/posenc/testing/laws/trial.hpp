@@ -1,4 +1,4 @@
-// What the laws are tried on: sizes that the encoding accepts, and positions of every kind.
+// Inputs of the laws: sizes that the encoding accepts, and positions of every kind.
 #pragma once
 
 #include <posenc/testing/laws/numbers.hpp>
@@ -14,16 +14,16 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// What an encoding promises beyond what its type says.
+/// Properties of an encoding that its type does not show.
 struct law_claims {
-  bool distance_only = false;   // scores depend on distance alone: rotary encodings; every bias of distance anyway
-  double norm_factor = 0;       // above 0: queries and keys keep their length times this
-  bool by_index = false;        // it counts rows and keys instead of reading positions: dense_bias
-  bool learned_angles = false;  // its parameters turn with the position: steps in them are small near 0 alone
-  bool turns_by_head = false;   // rotations differ from head to head, so that one head alone is not what it was
+  bool distance_only = false;   // scores depend on distance alone (rotary); implied for a bias of distance
+  double norm_factor = 0;       // above 0: the factor by which lengths of queries and keys change
+  bool by_index = false;        // uses indices of rows and keys instead of positions: dense_bias
+  bool learned_angles = false;  // positions multiply the parameters, so that steps are small only near position 0
+  bool turns_by_head = false;   // rotations depend on the head, so that a head cannot be run in its own call
 };
 
-/// Sizes left 0 are found: the first that the encoding's checks accept.
+/// Sizes left 0 are set to the first that the encoding's checks accept.
 struct law_options {
   index_t num_tokens = 0;
   index_t dim = 0;  // of embeddings
@@ -63,7 +63,7 @@ struct trial {
 
 // ---- Sizes ----
 
-/// `given`, or the first ones to try and after them all others up to `last`.
+/// `given` alone, or the `first` ones to try, then all others up to `last`.
 inline std::vector<index_t> candidates(index_t given, std::initializer_list<index_t> first, index_t last) {
   if (given > 0) return {given};
   std::vector<index_t> all(first);
@@ -71,7 +71,7 @@ inline std::vector<index_t> candidates(index_t given, std::initializer_list<inde
   return all;
 }
 
-/// What the encoding has against sizes, if anything, at the positions 0, 1, ...
+/// Why the encoding refuses these sizes, if it does, at positions 0, 1, ...
 template <scalar S>
 problem refusal_of(const subject<S>& encoding, const law_sizes& sizes, bool embeddings) {
   const positions ids(0, sizes.num_tokens);
@@ -92,8 +92,8 @@ problem refusal_of(const subject<S>& encoding, const law_sizes& sizes, bool embe
   return {};
 }
 
-/// Odd sizes first: they have ends where kernels have none. 67 tokens are more than a block of any kernel, four heads on
-/// two of the keys are more than one group.
+/// Odd sizes first, to exercise the tails of kernels. 67 tokens are more than a block of any kernel; four heads on two
+/// key-value heads are more than one group.
 template <scalar S>
 problem find_sizes(const subject<S>& encoding, const law_options& options, law_sizes& sizes) {
   problem wrong;
@@ -132,7 +132,7 @@ struct named_ids {
   std::vector<position_t> ids;
 };
 
-/// Lists of `count` ids, from harmless to hard. An encoding may refuse any of them.
+/// Lists of `count` ids, from easy to hard. An encoding may refuse any of them.
 inline std::vector<named_ids> lists_of_ids(index_t count, random_numbers random) {
   constexpr position_t last = std::numeric_limits<position_t>::max();
   std::vector<named_ids> lists{{"consecutive", {}}, {"unsorted and repeated", {}}, {"negative", {}},
@@ -149,7 +149,7 @@ inline std::vector<named_ids> lists_of_ids(index_t count, random_numbers random)
   return lists;
 }
 
-/// Where a number stands: "token 3 (position 17), head 1, column 4".
+/// The place of an element: "token 3 (position 17), head 1, column 4".
 inline std::string place(index_t token, position_t position, index_t head, index_t column) {
   return "token " + std::to_string(token) + " (position " + std::to_string(position) + "), head " +
          std::to_string(head) + ", column " + std::to_string(column);

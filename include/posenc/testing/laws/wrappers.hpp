@@ -1,4 +1,4 @@
-// An encoding in another's hands does what it does alone: `any_encoding`, `combine`.
+// An encoding wrapped in another one does the same as alone: `any_encoding`, `combine`.
 #pragma once
 
 #include <posenc/encodings/any.hpp>
@@ -14,12 +14,12 @@ namespace posenc::inline POSENC_ISA {
 
 namespace laws {
 
-/// Acts on scores and changes nothing: what a part beside an encoding may be without being seen.
+/// Acts on scores but changes nothing: a neutral part for `combine`.
 struct zero_bias {
   float bias(index_t, position_t) const noexcept { return 0; }
 };
 
-/// The same with scratch of its own, in which it leaves nothing as it was.
+/// The same with its own scratch, all of which it overwrites.
 struct scribbles {
   index_t scratch_size(index_t num_queries) const noexcept { return 3 * num_queries; }
   template <real T>
@@ -32,7 +32,7 @@ struct scribbles {
   }
 };
 
-/// Every hook of `wrapped` does what the encoding's own does, bit for bit; a score may be 0 for -0.
+/// Every hook of `wrapped` does the same as the encoding's own, bit for bit, except that a score may be 0 for -0.
 template <scalar S>
 void check_wrapped(const trial<S>& t, const subject<S>& wrapped, const std::string& name, bool keeps_distance_bias) {
   using T = compute_t<S>;
