@@ -271,7 +271,7 @@ void error_of_float32(benchmark::State& state) {
   });
 }
 
-void far_and_near(benchmark::internal::Benchmark* row) {
+void far_and_near(registered_row* row) {
   row->ArgName("position")->UseManualTime()->Iterations(1);
   for (const std::int64_t p : {100L, 1000L, 10000L, 131072L, 1000000L, 100000000L, 2147483000L}) row->Arg(p);
 }

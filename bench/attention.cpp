@@ -1,7 +1,10 @@
 // How near is attention to the arithmetic unit's peak?
 //
 // Flops count the pairs that the mask lets through, and no exponential. `of_peak` is their share of float multiply-adds
-// in registers, which 16 bits can pass: by AMX, and bf16 in pairs.
+// in registers, which AMX can pass, and bf16 in pairs. `of_matrix_peak`, where attention is by AMX: the share of bf16
+// multiply-adds in its registers that the products of these flops make up, which number one of bf16, three of float and
+// bf16, four of f16 and six of float. (What is multiplied besides, masked pairs of a tile and columns of zeros, is
+// lost.)
 #include "attention_call.hpp"
 #include "beside.hpp"
 
@@ -13,7 +16,7 @@ using namespace posenc;
 template <class S, class C = S>
 void beside_peak(benchmark::State& state, const attention_sizes& sizes, const index_band& band) {
   attention_call<S, C> call(sizes);
-  beside(state, work{call.flops(band), [&] { call(no_encoding{}, {.band = band}); }}, "peak", multiply_add_peak());
+  beside_peaks(state, work{call.flops(band), [&] { call(no_encoding{}, {.band = band}); }}, products_of_bf16<C, S>);
 }
 
 index_band band_of(const benchmark::State& state, int argument) {

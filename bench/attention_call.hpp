@@ -6,6 +6,7 @@
 #include "memory.hpp"
 
 #include <posenc/attention/attend.hpp>
+#include <posenc/attention/tile/bf16_unit.hpp>
 
 #include <algorithm>
 #include <vector>
@@ -70,6 +71,27 @@ struct attention_call {
 inline constexpr int peak_rounds = 20000;
 inline auto multiply_add_peak() {
   return work{multiply_add_flops(peak_rounds), [] { multiply_add(peak_rounds); }};
+}
+
+/// How many products of bf16 make up one of numbers of these types.
+template <class A, class B>
+inline constexpr int products_of_bf16 = posenc::detail::products_of_parts(posenc::detail::num_parts<A>,
+                                                                          posenc::detail::num_parts<B>);
+
+/// What the matrix unit could do at most of flops whose products take so many of bf16. A run is longer than one of
+/// float: by its end the clock has come down.
+inline auto matrix_peak(int products_of_one) {
+  return work{multiply_matrices_flops(peak_rounds) / products_of_one, [] { multiply_matrices(peak_rounds); }};
+}
+
+/// Beside the peak of float, which the matrix unit can pass, and, where there is one, beside what it could do at most.
+template <class F>
+void beside_peaks(benchmark::State& state, const work<F>& row, int products_of_one) {
+  const limit peak{"peak", multiply_add_peak()};
+  if (has_matrix_unit())
+    beside(state, row, peak, limit{"matrix_peak", matrix_peak(products_of_one)});
+  else
+    beside(state, row, peak);
 }
 
 }  // namespace posenc_bench

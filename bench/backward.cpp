@@ -1,7 +1,8 @@
 // How far are the gradients of attention from the peak of multiply-adds, and what do those of a bias add?
 //
-// 10 head_dim flops a pair that the mask lets through: five products. `of_none`: gradients through attention without an
-// encoding, over gradients through one; `of_fixed`: those that leave the bias's parameters alone, over those of all.
+// 10 head_dim flops a pair that the mask lets through: five products. `of_peak` and `of_matrix_peak` as in
+// attention.cpp: by AMX each product is six of bf16. `of_none`: gradients through attention without an encoding, over
+// gradients through one; `of_fixed`: those that leave the bias's parameters alone, over those of all.
 #include "attention_call.hpp"
 #include "beside.hpp"
 #include "memory.hpp"
@@ -85,7 +86,7 @@ class call {
 
 template <class E>
 void beside_peak(benchmark::State& state, call<E>& c) {
-  beside(state, work{c.flops(), [&] { c(); }}, "peak", multiply_add_peak());
+  beside_peaks(state, work{c.flops(), [&] { c(); }}, products_of_bf16<float, float>);
 }
 
 sizes sizes_of(const benchmark::State& state) {

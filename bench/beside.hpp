@@ -1,4 +1,4 @@
-// A row of the suite: a piece of work and the limit that it is held to, in turn.
+// A row of the suite: a piece of work and the limits that it is held to, in turn.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -6,9 +6,16 @@
 #include <algorithm>
 #include <chrono>
 #include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace posenc_bench {
+
+/// What registers a row: Google Benchmark 1.9 gave it another name, and says so of the old one.
+using registered_row =
+    std::remove_pointer_t<decltype(benchmark::RegisterBenchmark("", std::declval<void (*)(benchmark::State&)>()))>;
 
 /// Something to run, and how much it gets done each time: bytes read and written, flops, values, tokens.
 template <class F>
@@ -63,22 +70,39 @@ class batch {
   std::vector<double> all_;
 };
 
-/// Runs `row` and `limit` in turn for as long as the benchmark lasts. Reports
+/// What a row is held to. Its work is counted in the row's unit.
+template <class F>
+struct limit {
+  std::string name;
+  work<F> of;
+};
+template <class F>
+limit(const char*, work<F>) -> limit<F>;
+
+/// Runs `row` and its limits in turn for as long as the benchmark lasts. Reports
 ///     rate         what the row gets done a second, from its fastest run
 ///     of_<limit>   the same as a share of the limit's, fastest against fastest
-///     median       likewise, median against median
-template <class Row, class Limit>
-void beside(benchmark::State& state, const Row& row, const std::string& limit_name, const Limit& limit) {
+///     median       likewise, median against median, of the first limit
+template <class Row, class... Limits>
+void beside(benchmark::State& state, const work<Row>& row, const limit<Limits>&... limits) {
   batch its(row.run);
-  batch limits(limit.run);
+  std::tuple batches{batch(limits.of.run)...};
   for (auto _ : state) {
-    limits();
+    std::apply([](auto&... each) { (each(), ...); }, batches);
     state.SetIterationTime(its());
   }
-  const double share = limit.amount / row.amount;
   state.counters["rate"] = row.amount / its.least();
-  state.counters["of_" + limit_name] = limits.least() / (its.least() * share);
-  state.counters["median"] = limits.median() / (its.median() * share);
+  const auto report = [&](const auto& limit, const auto& runs) {
+    const double share = limit.of.amount / row.amount;
+    state.counters["of_" + limit.name] = runs.least() / (its.least() * share);
+    state.counters.try_emplace("median", runs.median() / (its.median() * share));
+  };
+  std::apply([&](const auto&... runs) { (report(limits, runs), ...); }, batches);
+}
+
+template <class Row, class F>
+void beside(benchmark::State& state, const work<Row>& row, const char* name, const work<F>& of) {
+  beside(state, row, limit{name, of});
 }
 
 }  // namespace posenc_bench

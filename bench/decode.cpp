@@ -1,7 +1,7 @@
 // How near to reading its cache once is the attention of one token, and what do narrower caches gain?
 //
-// `of_read_sum`: a read-only sum over the same keys and values, over the time of decoding. `of_f32`: decoding over a
-// float cache of as many keys, likewise.
+// `of_read_sum`: a read-only sum over the same keys and values, over the time of decoding. `of_f32`: the time of float
+// queries over a cache of float, of as many keys, over that of bf16 queries over the narrower cache.
 #include "beside.hpp"
 #include "limits.hpp"
 #include "memory.hpp"
@@ -93,9 +93,7 @@ void decode_narrow(benchmark::State& state) {
          work{bytes, [&] { wide.attend_to_cache(Order, no_encoding{}); }});
 }
 
-void cache_sizes(benchmark::internal::Benchmark* row) {
-  row->ArgName("num_keys")->Arg(4096)->Arg(32768)->UseManualTime();
-}
+void cache_sizes(registered_row* row) { row->ArgName("num_keys")->Arg(4096)->Arg(32768)->UseManualTime(); }
 
 BENCHMARK_TEMPLATE(decode_f32, layout::by_head)->Apply(cache_sizes);
 BENCHMARK_TEMPLATE(decode_f32, layout::by_token)->Apply(cache_sizes);

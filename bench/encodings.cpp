@@ -1,8 +1,9 @@
 // What does an encoding add to attention?
 //
 // `of_none`: the same attention without any encoding, beside it, over attention with it. Prefill is causal, 2048 tokens
-// of one head of 128; decoding is one token of 32 heads on 8 over 4096 keys. Encodings that act before attention are
-// timed as one layer pays for them: on the queries and keys of all heads, or on the embeddings, and then attention.
+// of one head of 128; decoding is one token of 32 heads on 8 over 4096 keys. A sliding window is beside attention to
+// all that came before, by the time of a pair that is let through. Encodings that act before attention are timed as one
+// layer pays for them: on the queries and keys of all heads, or on the embeddings, and then attention.
 #include "attention_call.hpp"
 #include "beside.hpp"
 
@@ -38,16 +39,16 @@ std::vector<float> rates() {
 template <class E>
 void prefill(benchmark::State& state, const E& encoding, const attend_options<float>& options) {
   attention_call<float> none({}), with({});
-  const double flops = none.flops(options.band);
-  beside(state, work{flops, [&] { with(encoding, options); }}, "none",
-         work{flops, [&] { none(no_encoding{}, {.band = options.band}); }});
+  const index_band whole = options.band.first == 0 ? causal() : index_band{};
+  beside(state, work{with.flops(options.band), [&] { with(encoding, options); }}, "none",
+         work{none.flops(whole), [&] { none(no_encoding{}, {.band = whole}); }});
 }
 
 template <class E>
 void decode(benchmark::State& state, const E& encoding, const attend_options<float>& options) {
   const attention_sizes one_token{1, num_cached, head_dim, num_heads, num_kv_heads, true};
   attention_call<float> none(one_token), with(one_token);
-  beside(state, work{none.flops(), [&] { with(encoding, options); }}, "none",
+  beside(state, work{with.flops(options.band), [&] { with(encoding, options); }}, "none",
          work{none.flops(), [&] { none(no_encoding{}, {}); }});
 }
 

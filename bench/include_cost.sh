@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What does including posenc cost a translation unit? Seconds (least of five) and bytes of object code, beyond an empty
-# unit with the same standard headers, as a table:
+# What does including posenc cost a translation unit? Seconds of user time (least of five) and bytes of object code as a
+# table; all but its first line say what comes on top of a unit that has only the same standard headers:
 #
 #     bench/include_cost.sh
 set -euo pipefail
@@ -55,18 +55,31 @@ void run(head_view<float> q, head_view<const float> k, head_view<const float> v,
   attend(unchecked, q, k, v, out, no_encoding{}, {.band = causal()});
 }"
 
+figures() {  # unit: seconds and bytes by GCC, then by Clang, one a line
+  for compiler in g++ clang++; do
+    seconds "$compiler" "$work/$1.cpp"
+    bytes "$compiler" "$work/$1.cpp"
+  done
+}
+row() {  # title, figures
+  printf '| %s | %.3f | %d | %.3f | %d |\n' "$@"
+}
+
 echo '| unit | GCC, s | bytes | Clang, s | bytes |'
 echo '|---|---|---|---|---|'
+figures empty > "$work/empty.txt"
+mapfile -t empty < "$work/empty.txt"
+row 'five standard headers' "${empty[@]}"
 while IFS='|' read -r name title; do
-  printf '| %s | %s | %s | %s | %s |\n' "$title" "$(seconds g++ "$work/$name.cpp")" "$(bytes g++ "$work/$name.cpp")" \
-    "$(seconds clang++ "$work/$name.cpp")" "$(bytes clang++ "$work/$name.cpp")"
+  figures "$name" > "$work/figures.txt"
+  mapfile -t beyond < <(paste "$work/empty.txt" "$work/figures.txt" | awk '{ print $2 - $1 }')
+  row "$title" "${beyond[@]}"
 done << 'END'
-empty|empty, five standard headers
-concepts|`concepts.hpp`
-alibi|`encodings/alibi.hpp`
-rope|`encodings/rope.hpp`
-attend|`attention/attend.hpp`
-everything|`posenc.hpp`
-a_rotation|a function that rotates
-an_attention|one that attends
+concepts|and `concepts.hpp`
+alibi|and `encodings/alibi.hpp`
+rope|and `encodings/rope.hpp`
+attend|and `attention/attend.hpp`
+everything|and `posenc.hpp`
+a_rotation|and a function that rotates
+an_attention|and one that attends
 END

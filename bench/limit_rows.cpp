@@ -1,4 +1,4 @@
-// What does the machine allow? Each limit beside the copying of memory, or beside the peak of multiply-adds.
+// What does the machine allow? Each limit beside the copying of memory, or beside the peak of multiply-adds of float.
 #include "attention_call.hpp"
 #include "beside.hpp"
 #include "limits.hpp"
@@ -31,7 +31,7 @@ void limit_of_add(benchmark::State& state) {
 void limit_of_reading(benchmark::State& state) {
   beside_copy(state, 1, [](const arrays& a) { benchmark::DoNotOptimize(sum(a.x.data(), a.x.size())); });
 }
-void sizes(benchmark::internal::Benchmark* row) {
+void sizes(registered_row* row) {
   row->ArgName("bytes")->Arg(3 << 13)->Arg(3 << 17)->Arg(3 << 21)->Arg(3 << 27)->UseManualTime();
 }
 BENCHMARK(limit_of_scale)->Apply(sizes);
@@ -51,6 +51,13 @@ void limit_of_cosines_and_sines(benchmark::State& state) {
 }
 BENCHMARK(limit_of_exponentials)->UseManualTime();
 BENCHMARK(limit_of_cosines_and_sines)->UseManualTime();
+
+// Of bf16 in the matrix unit, where there is one.
+void limit_of_matrix_peak(benchmark::State& state) { beside(state, matrix_peak(1), "peak", multiply_add_peak()); }
+const bool registered = [] {
+  if (has_matrix_unit()) benchmark::RegisterBenchmark("limit_of_matrix_peak", limit_of_matrix_peak)->UseManualTime();
+  return true;
+}();
 
 }  // namespace
 }  // namespace posenc_bench

@@ -1,5 +1,8 @@
 #include "limits.hpp"
 
+#include "memory.hpp"
+
+#include <posenc/kernels/matrix_registers.hpp>
 #include <posenc/kernels/vectors.hpp>
 
 #include <cmath>
@@ -61,6 +64,47 @@ vector next(vector x) { return x * 0.999F + 0.001F; }
 }
 
 double multiply_add_flops(int rounds) { return 2.0 * num_chains * static_cast<double>(lanes) * rounds; }
+
+#if defined(POSENC_BF16_TILES)
+
+namespace registers = posenc::kernels::matrix_registers;
+
+bool has_matrix_unit() { return registers::permitted(); }
+
+// Four sums of two operands each, as attention has them. The clock may be lower than without the unit: a run is long
+// enough to be at the pace that it keeps.
+[[gnu::noinline]] void multiply_matrices(int rounds) {
+  constexpr std::size_t size = registers::num_rows * registers::row_bytes / sizeof(posenc::bf16);
+  static const pages<posenc::bf16> operands(4 * size);
+  const registers::in_use whole(true);
+  registers::load<4>(operands.data(), registers::row_bytes);
+  registers::load<5>(operands.data() + size, registers::row_bytes);
+  registers::load<6>(operands.data() + 2 * size, registers::row_bytes);
+  registers::load<7>(operands.data() + 3 * size, registers::row_bytes);
+  registers::clear<0>();
+  registers::clear<1>();
+  registers::clear<2>();
+  registers::clear<3>();
+  for (int i = 0; i < rounds; ++i) {
+    registers::multiply_pairs<0, 4, 6>();
+    registers::multiply_pairs<1, 4, 7>();
+    registers::multiply_pairs<2, 5, 6>();
+    registers::multiply_pairs<3, 5, 7>();
+  }
+}
+
+double multiply_matrices_flops(int rounds) {
+  constexpr double columns = registers::row_bytes / 4, products = registers::row_bytes / 2;
+  return 4 * 2.0 * registers::num_rows * columns * products * rounds;
+}
+
+#else
+
+bool has_matrix_unit() { return false; }
+void multiply_matrices(int /*rounds*/) {}
+double multiply_matrices_flops(int /*rounds*/) { return 0; }
+
+#endif
 
 void exponentials(const float* x, float* y, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) y[i] = std::exp(x[i]);

@@ -15,6 +15,12 @@ float sum(const float* x, std::size_t count);                             // rea
 void multiply_add(int rounds);
 double multiply_add_flops(int rounds);
 
+/// Multiply-adds of bf16 by the matrix unit, as many as its registers hold sums of. Call them only where there is one
+/// that we were compiled for and may use.
+bool has_matrix_unit();
+void multiply_matrices(int rounds);
+double multiply_matrices_flops(int rounds);
+
 /// Exponentials and sines of `count` floats as the compiler's library computes them, one by one.
 void exponentials(const float* x, float* y, std::size_t count);
 void cosines_and_sines(const float* x, float* cos, float* sin, std::size_t count);

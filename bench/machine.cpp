@@ -2,9 +2,9 @@
 
 #include "beside.hpp"
 #include "limits.hpp"
+#include "version.hpp"
 
 #include <posenc/kernels/vectors.hpp>
-#include <posenc/version.hpp>
 
 #include <sched.h>
 
@@ -64,9 +64,10 @@ std::string frequency() {
   return text;
 }
 
-std::string peak() {
-  char text[80];
-  std::snprintf(text, sizeof text, "%.1f flops a cycle at the start", flops_a_cycle());
+template <class F>
+std::string a_cycle(double flops, const F& run) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%.1f", flops / (least_seconds_of(run) * clock_rate()));
   return text;
 }
 
@@ -83,16 +84,20 @@ double clock_rate() {
          });
 }
 
-double flops_a_cycle() {
+std::string flops_a_cycle() {
   constexpr int rounds = 100'000;
-  return multiply_add_flops(rounds) / (least_seconds_of([] { multiply_add(rounds); }) * clock_rate());
+  std::string text = a_cycle(multiply_add_flops(rounds), [] { multiply_add(rounds); }) + " flops a cycle";
+  if (has_matrix_unit())
+    text += ", " + a_cycle(multiply_matrices_flops(rounds), [] { multiply_matrices(rounds); }) + " of bf16 in matrices";
+  return text;
 }
 
 const std::vector<std::pair<std::string, std::string>>& describe_machine() {
   static const std::vector<std::pair<std::string, std::string>> description{
+      {"posenc", version()},
       {"cpu", cpu_model()},
       {"clock", frequency()},
-      {"peak", peak()},
+      {"peak", flops_a_cycle() + " at the start"},
       {"cores", cores()},
       {"load", first_line_of("/proc/loadavg")},
       {"compiler", compiler},

@@ -13,7 +13,8 @@ const std::vector<std::pair<std::string, std::string>>& describe_machine();
 /// Cycles a second that the core runs at now, by a chain of additions which take one each.
 double clock_rate();
 
-/// Float operations of multiply-adds that the core gets done in a cycle: fewer while somebody else computes on it.
-double flops_a_cycle();
+/// What the core gets done in a cycle, in words: operations of multiply-adds of float, and of bf16 by the matrix unit
+/// if there is one. Less while somebody else computes on it.
+std::string flops_a_cycle();
 
 }  // namespace posenc_bench

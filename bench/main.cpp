@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
 #include <map>
 #include <string>
 #include <string_view>
@@ -14,15 +13,34 @@
 namespace posenc_bench {
 namespace {
 
+/// Google Benchmark 1.8 gave some things other names.
+template <class R>
+concept of_1_8 = requires(R run) {
+  run.skip_message;
+};
+constexpr bool is_1_8 = of_1_8<benchmark::BenchmarkReporter::Run>;
+
+/// Why a run was left; empty if it was not.
+template <class R>
+std::string why_skipped(const R& run) {
+  if constexpr (of_1_8<R>)
+    return run.skipped ? "error: " + run.skip_message : "";
+  else
+    return run.error_occurred ? "error: " + run.error_message : "";
+}
+
 /// Repetitions of a row that differ by more than this say that something else ran.
 constexpr double most_spread = 0.05;
+
+/// Seconds are as the clock was; everything else has to hold.
+bool is_time(std::string_view counter) { return counter.starts_with("us_"); }
 
 double median_of(std::vector<double> values) {
   std::nth_element(values.begin(), values.begin() + std::ssize(values) / 2, values.end());
   return values[values.size() / 2];
 }
 
-/// One line a row: its rate, and each of its ratios as the median of the repetitions with their least and largest.
+/// One line a row: its rate, and whatever else it says as the median of the repetitions, with their least and largest.
 class table : public benchmark::BenchmarkReporter {
  public:
   bool ReportContext(const Context&) override {
@@ -35,8 +53,8 @@ class table : public benchmark::BenchmarkReporter {
     std::map<std::string, std::vector<double>> counters;
     std::string name, label;
     for (const Run& run : runs) {
-      if (run.error_occurred) {
-        std::printf("%-58s error: %s\n", run.benchmark_name().c_str(), run.error_message.c_str());
+      if (const std::string why = why_skipped(run); !why.empty()) {
+        std::printf("%-58s %s\n", run.benchmark_name().c_str(), why.c_str());
         return;
       }
       if (run.run_type != Run::RT_Iteration) continue;
@@ -67,12 +85,13 @@ class table : public benchmark::BenchmarkReporter {
       if (counter == "rate" || counter == "median") continue;
       const auto [least, largest] = std::minmax_element(values.begin(), values.end());
       const double middle = median_of(values);
-      if (counter.starts_with("of_")) {
+      if (counter.starts_with("of_"))
         std::printf("  %5.3f %s (%.3f .. %.3f)", middle, counter.c_str(), *least, *largest);
-        noisy |= *largest - *least > most_spread * middle;
-      } else {
+      else if (is_time(counter) || *least == *largest)
         std::printf("  %s %.4g", counter.c_str(), middle);
-      }
+      else
+        std::printf("  %s %.4g (%.4g .. %.4g)", counter.c_str(), middle, *least, *largest);
+      noisy |= !is_time(counter) && *largest - *least > most_spread * middle;
     }
     std::printf("%s%s%s\n", label.empty() ? "" : "  ", label.c_str(), noisy ? "  NOISY" : "");
     std::fflush(stdout);
@@ -81,14 +100,14 @@ class table : public benchmark::BenchmarkReporter {
 
 /// What a row needs to be believed, unless the command line says otherwise.
 std::vector<char*> with_defaults(int argc, char** argv) {
-  static char defaults[][64] = {"--benchmark_enable_random_interleaving=true", "--benchmark_repetitions=5",
-                                "--benchmark_min_time=0.06"};
+  static std::string defaults[] = {"--benchmark_enable_random_interleaving=true", "--benchmark_repetitions=5",
+                                   is_1_8 ? "--benchmark_min_time=0.06s" : "--benchmark_min_time=0.06"};
   std::vector<char*> arguments(argv, argv + argc);
-  for (char* given : defaults) {
-    const std::string_view name(given, static_cast<std::size_t>(std::strchr(given, '=') - given));
+  for (std::string& given : defaults) {
+    const std::string_view name(given.data(), given.find('='));
     const bool told =
         std::any_of(argv, argv + argc, [&](const char* a) { return std::string_view(a).starts_with(name); });
-    if (!told) arguments.insert(arguments.begin() + 1, given);
+    if (!told) arguments.insert(arguments.begin() + 1, given.data());
   }
   return arguments;
 }
@@ -106,6 +125,6 @@ int main(int argc, char** argv) {
   posenc_bench::table report;
   benchmark::RunSpecifiedBenchmarks(&report);
   std::printf("\n%-10s%.2f GHz at the end\n", "clock", posenc_bench::clock_rate() * 1e-9);
-  std::printf("%-10s%.1f flops a cycle at the end\n", "peak", posenc_bench::flops_a_cycle());
+  std::printf("%-10s%s at the end\n", "peak", posenc_bench::flops_a_cycle().c_str());
   benchmark::Shutdown();
 }

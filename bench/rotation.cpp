@@ -63,7 +63,7 @@ void rotate_by_positions(benchmark::State& state) {
 }
 
 // Sizes in L1, in L2, in L3 and, on most machines, in none; heads of a token as many as a query has, and as few as keys.
-void sizes(benchmark::internal::Benchmark* row) {
+void sizes(registered_row* row) {
   row->ArgNames({"bytes", "heads"})->ArgsProduct({{1 << 14, 1 << 18, 1 << 22, 1 << 28}, {32}})->UseManualTime();
   row->Args({1 << 18, 8});
 }
@@ -121,7 +121,7 @@ void rotate_into_int8_cache(benchmark::State& state) {
   beside_copying(state, x.memory.bytes() + cache.bytes() + scales.bytes(),
                  [&] { rotate_to(unchecked, x.rows(), pairing::half, x.view(), stored); });
 }
-void cache_levels(benchmark::internal::Benchmark* row) {
+void cache_levels(registered_row* row) {
   row->ArgName("bytes")->Arg(1 << 14)->Arg(1 << 18)->Arg(1 << 22)->Arg(1 << 28)->UseManualTime();
 }
 BENCHMARK_TEMPLATE(rotate_into_cache, float)->Apply(cache_levels);

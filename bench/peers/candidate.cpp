@@ -1,6 +1,7 @@
 #include "candidate.hpp"
 
 #include "../thread_pool.hpp"
+#include "../version.hpp"
 
 #include <posenc/attention/attend.hpp>
 #include <posenc/attention/backward.hpp>
@@ -12,6 +13,7 @@
 #include <algorithm>
 #include <cmath>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace {
@@ -73,6 +75,11 @@ void attend_on(head_view<const S> q, head_view<const S> k, head_view<const S> v,
 }
 
 }  // namespace
+
+const char* cand_version() {
+  static const std::string text = posenc_bench::version();
+  return text.c_str();
+}
 
 void cand_rope_f32(float* x, const float* cos, const float* sin, long tokens, long heads, long dim, int interleaved,
                    int threads) {

@@ -8,6 +8,7 @@
 // q and o of decode are [heads, dim], k and v [kv_heads, n, dim].
 #pragma GCC visibility push(default)
 extern "C" {
+const char* cand_version();
 void cand_rope_f32(float* x, const float* cos, const float* sin, long tokens, long heads, long dim, int interleaved,
                    int threads);
 void cand_rope_bf16(std::uint16_t* x, const float* cos, const float* sin, long tokens, long heads, long dim,

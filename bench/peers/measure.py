@@ -11,10 +11,13 @@ Believe ratios at the minimum of one-thread runs. A peer that is missing is left
 differs from the reference is a row with its error.
 """
 import argparse
+import contextlib
+import importlib.metadata
 import json
 import os
 import pathlib
 import platform
+import re
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -35,10 +38,25 @@ def parse():
     return parser.parse_args()
 
 
+def cpu_model():
+    found = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    return found[1] if found else platform.machine()
+
+
+def packages():
+    """Versions of what setup.sh installs."""
+    found = {}
+    for name in ("numpy", "torch", "transformers", "onnx", "onnxruntime", "openvino", "llama-cpp-python"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
 def load(arguments):
     """posenc, and whichever peers are installed."""
     from libraries.posenc import Posenc
-    peers, versions = [], {}
+    posenc = Posenc(arguments.lib, arguments.threads)
+    peers, versions = [], {"posenc": posenc.version()}
     kinds = {
         "torch": lambda: __import__("libraries.pytorch", fromlist=["x"]).Torch(arguments.threads, arguments.compile),
         "onnx": lambda: __import__("libraries.onnx", fromlist=["x"]).Onnx(arguments.threads),
@@ -52,7 +70,7 @@ def load(arguments):
         except Exception as wrong:  # not installed, or not loadable: said, not fatal
             versions[name] = f"missing ({type(wrong).__name__}: {wrong})"
             print(f"{name}: {versions[name]}", file=sys.stderr)
-    return Posenc(arguments.lib, arguments.threads), peers, versions
+    return posenc, peers, versions
 
 
 def main():
@@ -65,7 +83,7 @@ def main():
         for group in questions.ALL[name](arguments, posenc, peers):
             rows += group.measure()
             if arguments.out:
-                result = {"machine": platform.processor() or platform.machine(), "versions": versions, "rows": rows}
+                result = {"machine": cpu_model(), "versions": versions, "packages": packages(), "rows": rows}
                 pathlib.Path(arguments.out).write_text(json.dumps(result, indent=1))
     print("versions:", versions)
 

@@ -2,8 +2,8 @@
 """Pictures of what the suite and the peers' measurements wrote, by gnuplot.
 
     taskset -c 1 build/bench/bench/posenc_bench --benchmark_out=bench.json --benchmark_out_format=json
-    taskset -c 1 build/peers/bin/python bench/peers/measure.py --out peers.json
-    bench/plot/plot.py --suite bench.json --peers peers.json --to docs
+    taskset -c 1 build/peers/bin/python bench/peers/measure.py --compile --out peers.json
+    bench/plot/plot.py --suite bench.json --peers peers.json --to bench/plot
 
 Writes ratios.svg (each row as a share of its limit), roofline.svg, peers.svg, error.svg (exactness against position) and
 growth.svg (time against length), whichever the given files hold rows for.
@@ -32,29 +32,26 @@ def rows_of(path):
     return {name: {key: statistics.median(all_of) for key, all_of in row.items()} for name, row in values.items()}
 
 
-def draw(script, data, to, **numbers):
-    """Runs a gnuplot script of this folder over a table, with numbers as variables."""
+def draw(script, data, to, **variables):
+    """Runs a gnuplot script of this folder over a table, with numbers and texts as variables."""
     if not data:
         return
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as table:
         table.write("\n".join("\t".join(str(field) for field in line) for line in data) + "\n")
         table.flush()
         picture = to / f"{script}.svg"
-        variables = "".join(f"; {name}={value}" for name, value in numbers.items())
-        subprocess.run(["gnuplot", "-e", f"data='{table.name}'; picture='{picture}'{variables}", HERE / f"{script}.gp"],
-                       check=True)
+        variables = {"data": table.name, "picture": str(picture), **variables}
+        assignments = "; ".join(f"{name}={json.dumps(value)}" for name, value in variables.items())
+        subprocess.run(["gnuplot", "-e", assignments, HERE / f"{script}.gp"], check=True)
         print(picture)
 
 
 def ratios(rows):
+    """A bar for each limit of a row."""
     wanted = re.compile(r"rotate_(by_rows|one_token)<float|attention<|decode_f32<|backward/|add_|rotate_into_cache")
-    out = []
-    for name, row in sorted(rows.items()):
-        share = next((value for key, value in row.items() if key.startswith("of_")), None)
-        if share is not None and wanted.search(name):
-            limit = next(key[3:] for key in row if key.startswith("of_"))
-            out.append((f'"{name} (of {limit})"'.replace("_", " "), share))
-    return out
+    return [(f'"{name} (of {key[3:]})"'.replace("_", " "), share)
+            for name, row in sorted(rows.items()) if wanted.search(name)
+            for key, share in sorted(row.items()) if key.startswith("of_")]
 
 
 # Of each row: what the picture calls it, flops a byte that is moved, and flops in what its rate counts.
@@ -82,12 +79,14 @@ def roofline(rows):
 
 
 def roofs(rows):
-    """Bytes a second of scaling in place, near and far, and of reading; and the peak of multiply-adds; in 1e9."""
+    """Bytes a second of scaling in place, near and far, and of reading; the peak of multiply-adds, of float and of bf16
+    in the matrix unit (0 where there is none); in 1e9."""
     peak = rows["attention<float>/tokens:2048/head_dim:128/causal:0"]
     return {"l1": rows["limit_of_scale/bytes:24576"]["rate"] / 1e9,
             "memory": rows["limit_of_scale/bytes:402653184"]["rate"] / 1e9,
             "reading": rows["limit_of_reading/bytes:402653184"]["rate"] / 1e9,
-            "peak": peak["rate"] / peak["of_peak"] / 1e9}
+            "peak": peak["rate"] / peak["of_peak"] / 1e9,
+            "matrix": rows.get("limit_of_matrix_peak", {"rate": 0})["rate"] / 1e9}
 
 
 def errors(rows):
@@ -107,18 +106,23 @@ def growth(rows):
     return [(n, *(rows.get(name, {}).get(f"us_{n}", "?") for name in series)) for n in lengths]
 
 
-def peers(path):
+def peers(rows):
     """The questions that a picture has room for: float, at a length where setting up no longer counts."""
     wanted = re.compile(r"rotate (512|4096) tokens f32 half|(attention|backward) n=2048 d=128 .* f32|ALiBi n=2048|decode|flex")
-    rows = [row for row in json.loads(pathlib.Path(path).read_text())["rows"] if "of_limit" in row]
     return [(f'"{row["group"]}: {row["name"]}"'.replace("_", " "), row["of_limit"], int(row["name"].startswith("posenc")))
-            for row in rows if not row["name"].startswith("limit") and wanted.match(row["group"])]
+            for row in rows if "of_limit" in row and not row["name"].startswith("limit") and wanted.match(row["group"])]
+
+
+def what_was_measured(result):
+    """The machine, and the version of each library that was there."""
+    known = [(name, version) for name, version in result["versions"].items() if not version.startswith("missing")]
+    return f"{result['machine']}: " + "; ".join(f"{name} {version}" for name, version in known)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suite")
-    parser.add_argument("--peers")
+    parser.add_argument("--peers", type=pathlib.Path)
     parser.add_argument("--to", type=pathlib.Path, default=pathlib.Path("."))
     arguments = parser.parse_args()
     arguments.to.mkdir(parents=True, exist_ok=True)
@@ -130,7 +134,8 @@ def main():
         draw("error", errors(rows), arguments.to)
         draw("growth", growth(rows), arguments.to)
     if arguments.peers:
-        draw("peers", peers(arguments.peers), arguments.to)
+        result = json.loads(arguments.peers.read_text())
+        draw("peers", peers(result["rows"]), arguments.to, caption=what_was_measured(result))
 
 
 if __name__ == "__main__":

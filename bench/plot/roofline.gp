@@ -1,4 +1,4 @@
-# Flops a second against flops a byte, both logarithmic, under what memory and the arithmetic unit allow.
+# Flops a second against flops a byte, both logarithmic, under what memory and the arithmetic units allow.
 set terminal svg size 760, 440 font "sans,11" background "white"
 set output picture
 set logscale xy
@@ -6,13 +6,19 @@ set grid
 set xlabel "flops for each byte of operands and results"
 set ylabel "1e9 flops a second"
 set xrange [0.03:20000]
-set yrange [0.5:1500]
+set yrange [0.5:(matrix > 0 ? 3 * matrix : 6 * peak)]
 set key bottom right
 set datafile separator "\t"
-roof(bytes, x) = bytes * x < peak ? bytes * x : peak
-plot roof(l1, x) with lines linewidth 2 title "scaling in place in L1, multiply-adds in registers", \
+min(a, b) = a < b ? a : b
+roof(bytes, x) = min(bytes * x, peak)
+# Where there is a matrix unit: what it adds to the roof of registers, of bf16 and of floats, which are three of them.
+above(x, flops) = matrix > 0 && l1 * x >= peak ? min(l1 * x, flops) : NaN
+of_unit(text) = matrix > 0 ? text : ""
+plot roof(l1, x) with lines linewidth 2 title "scaling in place in L1, multiply-adds of float in registers", \
      roof(memory, x) with lines linewidth 2 title "scaling in place in memory", \
      roof(reading, x) with lines linewidth 2 title "reading memory", \
+     above(x, matrix) with lines linewidth 2 title of_unit("multiply-adds of bf16 by the matrix unit"), \
+     above(x, matrix / 6) with lines linewidth 2 linetype 4 dashtype 2 title of_unit("a sixth: of floats by it"), \
      data using 2:3 with points pointtype 7 pointsize 0.7 linecolor "black" notitle, \
      data using ($3 < peak ? $2 : NaN):3:1 with labels left offset 0.8, -0.6 notitle, \
      data using ($3 >= peak && $2 < 300 ? $2 : NaN):3:1 with labels right offset -0.8, 0.6 notitle, \

@@ -19,8 +19,9 @@ SIGNATURES = {
     "limit_scale": [POINTER, LONG, LONG], "limit_copy": [POINTER, POINTER, LONG, LONG],
     "limit_add": [POINTER, POINTER, LONG, LONG], "limit_read": [POINTER, LONG, LONG], "limit_fma": [LONG, INT],
     "limit_fma_flops": [LONG],
-    "repeat_rope": [POINTER] * 5 + [LONG] * 4 + [INT] * 2 + [LONG],
+    "repeat_rope": [POINTER] * 5 + [LONG] * 4 + [INT] * 2 + [LONG], "cand_version": [],
 }
+RESULTS = {"limit_fma_flops": DOUBLE, "cand_version": ctypes.c_char_p}
 
 
 def to_bf16(x):
@@ -46,7 +47,10 @@ class Posenc:
         self.functions, self.threads = ctypes.CDLL(path), threads
         for name, arguments in SIGNATURES.items():
             function = getattr(self.functions, name)
-            function.argtypes, function.restype = arguments, DOUBLE if name == "limit_fma_flops" else None
+            function.argtypes, function.restype = arguments, RESULTS.get(name)
+
+    def version(self):
+        return self.functions.cand_version().decode()
 
     # ---- Limits, over as many bytes as the operation touches ----
 
