@@ -3,6 +3,7 @@
 #include "catch.hpp"
 
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <stdexcept>
 #include <vector>
@@ -53,6 +54,15 @@ TEST_CASE("grid: a mask's valid pixels are counted from 1 along both axes", "[gr
   const auto normalized = masked_grid_positions({.height = 1, .width = 2, .scale = 1, .eps = 0.5});
   CHECK(normalized[0] == 1 / 1.5);
   CHECK(normalized[3] == 2 / 2.5);
+}
+
+TEST_CASE("grid: positions fill 32 bits, and what leaves them is out of range", "[grid]") {
+  constexpr position_t last = std::numeric_limits<position_t>::max();
+  CHECK(grid_positions({.sizes = {1, 2}}, last - 1) == std::vector<position_t>{last - 1, last - 1, last - 1, last});
+  CHECK(grid_positions({.sizes = {0, 2}}, last).empty());  // no points, no positions
+  CHECK_THROWS_AS(grid_positions({.sizes = {1, 2}}, last), std::out_of_range);
+  CHECK_THROWS_WITH(grid_positions({.sizes = {1, 2}}, last),
+                    "grid_positions: a position is 2147483648, expected below 2^31");
 }
 
 TEST_CASE("grid: what is no grid is refused", "[grid]") {

@@ -9,6 +9,7 @@
 #include <limits>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <type_traits>
 #include <vector>
 
@@ -163,4 +164,17 @@ TEST_CASE("positions: the first token behind padding stands at 0", "[positions]"
   CHECK(positions_from_mask(std::vector<bool>{true, false, true}) == std::vector<position_t>{0, 0, 1});
   CHECK(positions_from_mask(std::array<float, 3>{1, 1, 0}) == std::vector<position_t>{0, 1, 1});
   CHECK(positions_from_mask(std::vector<int>{}).empty());
+}
+
+TEST_CASE("positions: RoBERTa counts real tokens from behind its padding, within 32 bits", "[positions]") {
+  const std::vector<int> mask{0, 1, 1, 0};
+  CHECK(roberta_position_ids(mask, 1) == std::vector<position_t>{1, 2, 3, 1});
+  CHECK(roberta_position_ids(mask, 1, 5) == std::vector<position_t>{1, 7, 8, 1});
+  constexpr auto last = static_cast<position_t>(largest), first = static_cast<position_t>(least);
+  CHECK(roberta_position_ids(mask, last - 2) == std::vector<position_t>{last - 2, last - 1, last, last - 2});
+  CHECK_THROWS_WITH(roberta_position_ids(mask, last - 1),
+                    "roberta_position_ids: a position is 2147483648, expected from -2^31 to 2^31 - 1");
+  CHECK_THROWS_AS(roberta_position_ids(mask, 1, last - 1), std::out_of_range);
+  CHECK_THROWS_AS(roberta_position_ids(mask, 1, last), std::out_of_range);
+  CHECK_THROWS_AS(roberta_position_ids(mask, -2, first), std::out_of_range);
 }

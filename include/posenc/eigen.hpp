@@ -1,4 +1,4 @@
-// Eigen's matrices and 16-bit types, as posenc's views and elements.
+// Adapts Eigen matrices and 16-bit types to posenc views and elements.
 #pragma once
 
 #include <posenc/scalar.hpp>
@@ -28,7 +28,7 @@ struct storage<Eigen::bfloat16> {
   static Eigen::bfloat16 narrow(float value) noexcept { return Eigen::numext::bit_cast<Eigen::bfloat16>(bf16(value)); }
 };
 
-/// A dense matrix of T with one row for each token.
+/// A dense, row-major matrix of T with one row per token.
 template <class T>
 using row_matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
@@ -46,7 +46,7 @@ consteval bool has_token_rows() {
 
 }  // namespace detail
 
-/// A row-major matrix, map or block [num_tokens, dim] as embeddings. Not owned.
+/// Views a row-major matrix, map or block [num_tokens, dim] as embeddings.
 template <class M>
 auto as_tokens(M&& x) {
   static_assert(detail::has_token_rows<M>());
@@ -54,7 +54,7 @@ auto as_tokens(M&& x) {
   return token_view<detail::matrix_element_t<M>>(x.data(), x.rows(), x.cols(), x.outerStride());
 }
 
-/// A row-major matrix, map or block [num_tokens, num_heads * head_dim] as heads. Not owned.
+/// Views a row-major matrix, map or block [num_tokens, num_heads * head_dim] as heads.
 template <class M>
 auto as_heads(M&& x, index_t num_heads) {
   static_assert(detail::has_token_rows<M>());

@@ -1,4 +1,4 @@
-// The front door for embeddings, queries and keys: check, raise, then run the hooks of any encoding.
+// Entry points for embeddings, queries and keys: check, raise, then run the hooks of any encoding.
 #pragma once
 
 #include <posenc/hooks.hpp>
@@ -7,26 +7,26 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Passed first, it skips the checks: everything after it is noexcept, and its precondition is that the check of the
-/// same arguments finds nothing.
+/// As first argument, skips the checks and makes the call noexcept. Precondition: the check of the same arguments finds
+/// nothing.
 struct unchecked_t {
   explicit unchecked_t() = default;
 };
 inline constexpr unchecked_t unchecked{};
 
-/// x_t += e(position of t), in place; nothing, if the encoding does not act on embeddings.
+/// x_t += e(position of t), in place. Does nothing if the encoding does not act on embeddings.
 ///
-/// Positions  `positions`, `real_positions`, or a contiguous range of ids or coordinates, one for each token.
+/// p          `positions`, `real_positions`, or a contiguous range of ids or coordinates: one per token
 /// Errors     those of `check_add`, raised before anything is written.
 template <class E, element S, position_source P>
 void add_to(unchecked_t, const E& e, token_view<S> x, const P& p) noexcept {
   hooks::add_to(e, x, as_positions(p));
 }
 
-/// What would be wrong with `add_to(e, x, p)`, if anything.
+/// Returns what would be wrong with `add_to(e, x, p)`, if anything.
 template <class E, element S, position_source P>
 problem check_add(const E& e, token_view<S> x, const P& p) noexcept {
-  using stored = std::remove_const_t<S>;  // what must not be written can still be checked
+  using stored = std::remove_const_t<S>;  // a const view can be checked too
   static_assert(check_embedding_hook<E, stored>());
   static_assert(
       !embedding_encoding<E, stored> || std::convertible_to<const P&, positions> || real_embedding_encoding<E, stored>,
@@ -40,10 +40,10 @@ void add_to(const E& e, token_view<S> x, const P& p) {
   add_to(unchecked, e, x, p);
 }
 
-/// What would be wrong with `apply_to_queries(e, x, p)` or `apply_to_keys(e, x, p)`, if anything.
+/// Returns what would be wrong with `apply_to_queries(e, x, p)` or `apply_to_keys(e, x, p)`, if anything.
 template <class E, element S, position_source P>
 problem check_rotate(const E& e, head_view<S> x, const P& p) noexcept {
-  using stored = std::remove_const_t<S>;  // what must not be written can still be checked
+  using stored = std::remove_const_t<S>;  // a const view can be checked too
   static_assert(check_query_key_hooks<E, stored>());
   static_assert(
       !query_key_encoding<E, stored> || std::convertible_to<const P&, positions> || real_query_key_encoding<E, stored>,
@@ -51,7 +51,7 @@ problem check_rotate(const E& e, head_view<S> x, const P& p) noexcept {
   return hooks::check_rotate<stored>(e, {x.num_tokens, x.num_heads, x.head_dim}, as_positions(p));
 }
 
-/// In place, what the encoding does to queries; nothing, if it does not act on them.
+/// Transforms queries in place. Does nothing if the encoding does not act on them.
 /// Errors: those of `check_rotate`, raised before anything is written.
 template <class E, element S, position_source P>
 void apply_to_queries(unchecked_t, const E& e, head_view<S> x, const P& p) noexcept {
@@ -63,7 +63,7 @@ void apply_to_queries(const E& e, head_view<S> x, const P& p) {
   apply_to_queries(unchecked, e, x, p);
 }
 
-/// In place, what the encoding does to keys; nothing, if it does not act on them.
+/// Transforms keys in place. Does nothing if the encoding does not act on them.
 /// Errors: those of `check_rotate`, raised before anything is written.
 template <class E, element S, position_source P>
 void apply_to_keys(unchecked_t, const E& e, head_view<S> x, const P& p) noexcept {

@@ -1,4 +1,4 @@
-// Products of powers of whole numbers, exactly: to decide on which side of a bucket's edge a distance lies.
+// Exact products of integer powers, to decide on which side of a bucket's edge a distance lies.
 #pragma once
 
 #include <posenc/error.hpp>  // index_t
@@ -9,7 +9,8 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// a^m * b^n, exactly: little-endian digits of 32 bits, without leading zeros, so that equal numbers compare equal.
+/// a^m * b^n, exactly: 32-bit digits, least significant first and without leading zeros, so that equal numbers compare
+/// equal.
 inline std::vector<std::uint32_t> product_of_powers(std::uint32_t a, index_t m, std::uint32_t b, index_t n) {
   std::vector<std::uint32_t> digits{1};
   for (index_t factor = 0; factor < m + n; ++factor) {

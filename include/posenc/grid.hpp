@@ -1,4 +1,4 @@
-// Where the points of a grid stand: patches of an image, frames of a video.
+// Positions of the points of a grid: patches of an image, frames of a video.
 #pragma once
 
 #include <posenc/error.hpp>
@@ -12,19 +12,19 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Which axis of the positions is which of the grid's.
+/// Which axis of positions is which axis of the grid.
 ///
 ///     first_axis_first   {row, column}, {frame, row, column}   transformers' Qwen2-VL and Pixtral, EVA, CogVideoX
 ///     last_axis_first    {column, row}, x before y             MAE, Llama 4 vision, rope-vit
 ///
-/// timm's reverse_coord turns the grid itself: its points come column by column, as those of {columns, rows} do.
+/// timm's reverse_coord transposes the grid itself: its points come column by column, like those of {columns, rows}.
 enum class grid_order { first_axis_first, last_axis_first };
 
-/// The points of a grid, the last axis fastest (row by row), and what stands before and behind them.
+/// The points of a grid, the last axis fastest (row-major), and the tokens before and after them.
 struct grid_params {
   std::vector<index_t> sizes;  // {rows, columns}, {frames, rows, columns}
   grid_order order = grid_order::first_axis_first;
-  index_t num_prefix_tokens = 0;  // class and register tokens: at 0 on every axis, which no rotation turns
+  index_t num_prefix_tokens = 0;  // class and register tokens: at 0 on every axis, where nothing rotates
   index_t num_suffix_tokens = 0;
 };
 
@@ -65,13 +65,17 @@ std::vector<Coordinate> coordinates_of(const char* operation, const grid_params&
 
 /// Indices along each axis, counted from `first`: [num_axes, num_tokens], for `positions(ids, num_axes)`.
 ///
-/// Errors  no sizes, or one below 0, throw invalid_argument.
+/// Errors  no sizes, or one below 0, throw invalid_argument; a position beyond 32 bits throws out_of_range.
 inline std::vector<position_t> grid_positions(const grid_params& grid, position_t first = 0) {
-  return detail::coordinates_of<position_t>(
-      "grid_positions", grid, [&](index_t, index_t index) { return first + static_cast<position_t>(index); });
+  return detail::coordinates_of<position_t>("grid_positions", grid, [first](index_t, index_t index) {
+    const index_t position = first + index;
+    if (position > std::numeric_limits<position_t>::max())
+      raise(problem::out_of_range("grid_positions", "a position", position, "below 2^31"));
+    return static_cast<position_t>(position);
+  });
 }
 
-/// The centres of the cells, each axis from -1 to 1 by its own size, times `scale`: [num_axes, num_tokens], for
+/// The centers of the cells, each axis from -1 to 1 by its own size, times `scale`: [num_axes, num_tokens], for
 /// `real_positions(values, num_axes)`. DINOv3 scales by 2 pi.
 ///
 ///     coordinate = scale * (2 (index + 1/2) / size - 1)
@@ -82,8 +86,8 @@ inline std::vector<double> grid_centres(const grid_params& grid, double scale = 
   });
 }
 
-/// Evenly spaced from -1 to 1, both ends taken: torch.linspace, the "pixel" positions of rotary-embedding-torch. A single
-/// point stands at -1.
+/// Evenly spaced from -1 to 1, including both ends: torch.linspace, the "pixel" positions of rotary-embedding-torch. A
+/// single point is at -1.
 ///
 ///     coordinate = 2 index / (size - 1) - 1
 inline std::vector<double> grid_corners(const grid_params& grid) {
@@ -93,8 +97,8 @@ inline std::vector<double> grid_corners(const grid_params& grid) {
   });
 }
 
-/// Indices along each axis as they would count in a grid of other sizes: an image of another resolution than those of
-/// training (EVA's ref_feat_shape).
+/// Indices along each axis, rescaled to a grid of other sizes: for an image whose resolution differs from training
+/// (EVA's ref_feat_shape).
 ///
 ///     coordinate = index * reference_sizes[axis] / sizes[axis]
 inline std::vector<double> grid_rescaled(const grid_params& grid, std::span<const index_t> reference_sizes) {
@@ -111,12 +115,12 @@ struct masked_grid_params {
   index_t height = 0;
   index_t width = 0;
   bool normalize = true;             // else the plain counts
-  double scale = 6.283185307179586;  // of normalised coordinates: 2 pi
-  double eps = 1e-6;                 // beside the last count, which may be 0
+  double scale = 6.283185307179586;  // of normalized coordinates: 2 pi
+  double eps = 1e-6;                 // added to the last count, which may be 0
 };
 
-/// Rows and columns of the valid pixels of an image, counted from 1 and, if normalised, divided by the last count:
-/// [2, height * width], rows first.
+/// Rows and columns of the valid pixels of an image, counted from 1 and, if normalized, divided by the last count: [2,
+/// height * width], rows first.
 ///
 ///     y[i, j] = mask[0, j] + ... + mask[i, j]        scale * y[i, j] / (y[height - 1, j] + eps)
 ///     x[i, j] = mask[i, 0] + ... + mask[i, j]        scale * x[i, j] / (x[i, width - 1] + eps)
@@ -132,7 +136,7 @@ inline std::vector<double> masked_grid_positions(const masked_grid_params& grid,
   require(mask.empty() || std::ssize(mask) == num_pixels, operation, "size of the mask", std::ssize(mask),
           "#, height times width", num_pixels);
   std::vector<double> counts(static_cast<std::size_t>(2 * num_pixels));
-  // Along a line of pixels `stride` apart: count, then divide by what was counted last.
+  // Along a line of pixels `stride` apart: count, then divide by the last count.
   const auto count_line = [&](double* out, index_t first, index_t stride, index_t length) {
     double count = 0;
     for (index_t i = 0; i < length; ++i) {

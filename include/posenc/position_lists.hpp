@@ -1,4 +1,4 @@
-// Lists of positions that training makes: several texts in one row, and lengths a model has not seen.
+// Position lists for training: several texts in one row, and lengths that a model has not seen.
 #pragma once
 
 #include <posenc/error.hpp>
@@ -15,7 +15,7 @@ namespace posenc::inline POSENC_ISA {
 /// Sequences packed one after the other, each counted from 0.
 ///
 /// cu_seqlens  [num_sequences + 1]: where each sequence begins, and where the last one ends
-/// Errors      not starting with 0, or falling: invalid_argument.
+/// Errors      not starting with 0, or decreasing: invalid_argument.
 inline std::vector<position_t> packed_positions(std::span<const position_t> cu_seqlens) {
   require(!cu_seqlens.empty() && cu_seqlens.front() == 0, "packed_positions", "first of cu_seqlens",
           cu_seqlens.empty() ? -1 : cu_seqlens.front(), "0");
@@ -28,8 +28,8 @@ inline std::vector<position_t> packed_positions(std::span<const position_t> cu_s
   return ids;
 }
 
-/// Distinct positions below max_positions, drawn at random and sorted: order is all that a model can learn from them, so
-/// it meets the positions of longer texts already in training.
+/// Distinct positions below max_positions, drawn at random and sorted: a model can learn only their order, so that it
+/// meets the positions of longer texts in training already.
 ///
 /// Errors  num_tokens below 0 or above max_positions, max_positions above 2^31 - 1: invalid_argument.
 /// Source  Ruoss et al. 2023, arXiv:2305.16843.
@@ -39,7 +39,7 @@ std::vector<position_t> randomized_positions(index_t num_tokens, index_t max_pos
           max_positions, "below 2^31");
   require(num_tokens >= 0 && num_tokens <= max_positions, "randomized_positions", "num_tokens", num_tokens,
           "from 0 to #, the positions there are", max_positions);
-  // Position p is taken with the share of those still wanted among those still there: one walk, sorted as it goes.
+  // Position p is taken with probability (still wanted) / (still left): one pass, in order.
   std::vector<position_t> ids;
   for (index_t p = 0; std::ssize(ids) < num_tokens; ++p) {
     const index_t wanted = num_tokens - std::ssize(ids);
@@ -49,13 +49,14 @@ std::vector<position_t> randomized_positions(index_t num_tokens, index_t max_pos
   return ids;
 }
 
-/// A text in chunks, each consecutive within itself and moved on by a random skip, so that a short text covers the
-/// distances of a long one.
+/// A text in chunks of consecutive positions, each shifted by a random skip, so that a short text covers the distances
+/// of a long one.
 ///
 /// num_chunks     of random lengths, at least one token each
 /// target_length  positions are below it; the first chunk starts at 0
-/// Errors         num_chunks below 1 or above num_tokens, target_length below num_tokens or above 2^31 - 1: invalid_argument.
-/// Source         Zhu et al. 2024 (PoSE), arXiv:2309.10400: skips never fall from one chunk to the next.
+/// Errors         num_chunks below 1 or above num_tokens, target_length below num_tokens or above 2^31 - 1:
+///                invalid_argument.
+/// Source         Zhu et al. 2024 (PoSE), arXiv:2309.10400: skips never decrease from one chunk to the next.
 template <std::uniform_random_bit_generator G>
 std::vector<position_t> pose_positions(index_t num_tokens, index_t target_length, index_t num_chunks, G& random) {
   require(num_chunks >= 1 && num_chunks <= num_tokens, "pose_positions", "num_chunks", num_chunks,
@@ -64,7 +65,7 @@ std::vector<position_t> pose_positions(index_t num_tokens, index_t target_length
           "at least #, the number of tokens", num_tokens);
   require(target_length <= std::numeric_limits<position_t>::max(), "pose_positions", "target_length", target_length,
           "below 2^31");
-  std::vector<position_t> starts = randomized_positions(num_chunks - 1, num_tokens - 1, random);  // less one
+  std::vector<position_t> starts = randomized_positions(num_chunks - 1, num_tokens - 1, random);  // minus one
   std::vector<position_t> ids;
   index_t skip = 0;
   std::size_t next = 0;

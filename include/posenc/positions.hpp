@@ -1,4 +1,4 @@
-// Where tokens stand: a start and a count, a list of ids, several axes, or real coordinates.
+// Positions of tokens: a start and a count, a list of ids, several axes, or real coordinates.
 #pragma once
 
 #include <posenc/error.hpp>
@@ -15,11 +15,10 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// A position, or a distance between two (query minus key). 32 bits, because 64-bit differences do not vectorise on
-/// AVX2.
+/// A position, or a distance (query minus key). 32 bits, because 64-bit differences do not vectorize on AVX2.
 using position_t = std::int32_t;
 
-/// Integer positions of a row of tokens. Never owns: a list of ids must outlive it, as with std::span.
+/// Integer positions of a sequence of tokens. Does not own: a list of ids must outlive it, as with std::span.
 ///
 ///     positions(past, num_tokens)     past, past + 1, ...
 ///     positions(ids)                  any ids: unsorted, repeated, negative
@@ -28,7 +27,7 @@ class positions {
  public:
   constexpr positions() noexcept = default;
 
-  /// Consecutive from `start`. The start is 64-bit so that what leaves 32 bits is reported, not wrapped.
+  /// Consecutive from `start`, which is 64-bit so that positions beyond 32 bits are reported, not wrapped.
   constexpr positions(std::int64_t start, index_t num_tokens) noexcept : start_(start), count_(num_tokens) {}
 
   /// Any ids, a contiguous range of position_t; `num_axes` lists of equal length, one after the other.
@@ -45,18 +44,18 @@ class positions {
 
   constexpr index_t size() const noexcept { return count_; }  // tokens
   constexpr index_t num_axes() const noexcept { return axes_; }
-  /// Whether they were declared as a range. A list is never taken for one, whatever its ends say.
+  /// Whether constructed as a range. A list is never treated as one, even if its ids count up.
   constexpr bool consecutive() const noexcept { return ids_ == nullptr; }
 
   constexpr position_t operator[](index_t token) const noexcept {
     return ids_ != nullptr ? ids_[token] : static_cast<position_t>(start_ + token);
   }
-  /// On one axis; positions of one axis are the same on all.
+  /// Position on one axis; positions of one axis are the same on all.
   constexpr position_t at(index_t axis, index_t token) const noexcept {
     return ids_ != nullptr && axes_ > 1 ? ids_[axis * count_ + token] : (*this)[token];
   }
 
-  /// The positions of tokens [first, first + num_tokens), one axis only.
+  /// Positions of tokens [first, first + num_tokens). Requires one axis.
   constexpr positions tokens(index_t first, index_t num_tokens) const noexcept {
     positions part = *this;
     if (ids_ != nullptr)
@@ -67,14 +66,14 @@ class positions {
     return part;
   }
 
-  /// Least and largest position, as 64-bit numbers; {0, -1} if there is none.
+  /// Least and largest position, in 64 bits; {0, -1} if there is none.
   struct bounds_t {
     std::int64_t least, largest;
   };
   constexpr bounds_t bounds() const noexcept {
     if (count_ <= 0) return {0, -1};
     if (ids_ == nullptr) {
-      // Saturated, so that a start near the end of 64 bits is still found to lie beyond 32.
+      // Saturated, so that a start near the end of 64 bits is still reported as beyond 32 bits.
       constexpr std::int64_t last = std::numeric_limits<std::int64_t>::max();
       return {start_, start_ > last - (count_ - 1) ? last : start_ + (count_ - 1)};
     }
@@ -89,7 +88,7 @@ class positions {
   index_t axes_ = 1;
 };
 
-/// Real-valued positions: diffusion timesteps, interpolated positions, grid coordinates in [-1, 1]. Never owns.
+/// Real-valued positions: diffusion timesteps, interpolated positions, grid coordinates in [-1, 1]. Does not own.
 class real_positions {
  public:
   constexpr real_positions() noexcept = default;
@@ -124,7 +123,7 @@ class real_positions {
 template <class P>
 concept token_positions = std::same_as<P, positions> || std::same_as<P, real_positions>;
 
-/// Whatever stands for positions in a call: positions themselves, or a contiguous range of ids or of real coordinates.
+/// What a call accepts as positions: either type itself, or a contiguous range of ids or of real coordinates.
 template <class P>
 concept position_source = std::convertible_to<const P&, positions> || std::convertible_to<const P&, real_positions>;
 
@@ -151,7 +150,7 @@ problem check_position_sizes(const char* operation, const P& p, index_t num_toke
 
 }  // namespace detail
 
-/// What is wrong with `p` for `num_tokens` tokens and an encoding of `num_axes` axes, if anything.
+/// Returns what is wrong with `p` for `num_tokens` tokens and an encoding of `num_axes` axes, if anything.
 inline problem check_positions(const char* operation, const positions& p, index_t num_tokens,
                                index_t num_axes = 1) noexcept {
   if (const problem wrong = detail::check_position_sizes(operation, p, num_tokens, num_axes)) return wrong;
@@ -170,7 +169,7 @@ inline problem check_positions(const char* operation, const real_positions& p, i
   if (const problem wrong = detail::check_position_sizes(operation, p, num_tokens, num_axes)) return wrong;
   for (index_t axis = 0; axis < p.num_axes(); ++axis) {
     for (index_t t = 0; t < p.size(); ++t) {
-      // By the exponent: under fast math a comparison may take NaN for any number. Angles are exact below 2^63.
+      // Tested by exponent, because fast math may treat NaN as any number. Angles are exact below 2^63.
       const auto bits = std::bit_cast<std::uint64_t>(p.at(axis, t));
       if ((bits >> 52 & 0x7ffU) < 1023 + 63) continue;
       return problem::out_of_range(operation, "positions", p.at(axis, t), "finite and less than 2^63 in size").at(t);
@@ -179,7 +178,7 @@ inline problem check_positions(const char* operation, const real_positions& p, i
   return {};
 }
 
-/// What is wrong with the distances between queries and keys, if anything: they must fit 32 bits as well.
+/// Returns what is wrong with the distances between queries and keys, if anything: they must fit 32 bits too.
 inline problem check_distances(const char* operation, const positions& queries, const positions& keys) noexcept {
   if (queries.size() <= 0 || keys.size() <= 0) return {};
   const auto q = queries.bounds();
@@ -194,12 +193,12 @@ inline problem check_distances(const char* operation, const positions& queries, 
   return {};
 }
 
-/// Positions of one padded row: tokens count up from 0, whatever the padding before them.
+/// Positions of one padded sequence: real tokens count up from 0, wherever the padding is.
 ///
 ///     mask [0, 0, 1, 1, 1] gives [0, 0, 0, 1, 2]
 ///
-/// A padded token gets the position of the token before it (0 at the front), which is valid everywhere and attended by
-/// no one once the mask is given to `attend` too. `mask` is any range of numbers; zero means padding.
+/// A padding token gets the position of the real token before it (0 at the front): valid for every encoding, and
+/// attended by no query once `attend` gets the mask too. `mask` is any range of numbers; zero means padding.
 template <std::ranges::input_range R>
 std::vector<position_t> positions_from_mask(const R& mask) {
   std::vector<position_t> ids;
@@ -215,12 +214,19 @@ std::vector<position_t> positions_from_mask(const R& mask) {
 ///
 ///     mask [0, 1, 1, 0] with padding_idx 1 gives [1, 2, 3, 1]
 ///
-/// `past` real tokens came before. `mask` is any range of numbers; zero means padding.
+/// `past` is the number of real tokens before these. `mask` is any range of numbers; zero means padding.
+/// Errors: a position beyond 32 bits throws out_of_range.
 template <std::ranges::input_range R>
 std::vector<position_t> roberta_position_ids(const R& mask, position_t padding_idx, position_t past = 0) {
   std::vector<position_t> ids;
-  position_t seen = past;
-  for (const auto& token : mask) ids.push_back(static_cast<bool>(token) ? ++seen + padding_idx : padding_idx);
+  std::int64_t seen = past;
+  for (const auto& token : mask) {
+    const std::int64_t position = static_cast<bool>(token) ? ++seen + padding_idx : padding_idx;
+    const auto id = static_cast<position_t>(position);
+    if (id != position)
+      raise(problem::out_of_range("roberta_position_ids", "a position", position, "from -2^31 to 2^31 - 1"));
+    ids.push_back(id);
+  }
   return ids;
 }
 

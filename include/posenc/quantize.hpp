@@ -1,4 +1,4 @@
-// Heads into int8 with a scale a row, and back: the checked front.
+// Converts heads to int8 with one scale per row, and back.
 #pragma once
 
 #include <posenc/encode.hpp>  // unchecked
@@ -13,7 +13,7 @@ namespace posenc::inline POSENC_ISA {
 
 namespace detail {
 
-/// What differs in the shape of two views of one thing, if anything.
+/// Returns what differs between the shapes of two views, if anything.
 template <class From, class To>
 problem check_same_shape(const char* operation, const From& from, const To& to) noexcept {
   if (to.num_tokens != from.num_tokens)
@@ -27,14 +27,15 @@ problem check_same_shape(const char* operation, const From& from, const To& to) 
 
 }  // namespace detail
 
-/// Stores heads as int8 with a scale a row: values into a cache, say. (`rotate_to` does it to keys as it rotates them.)
+/// Stores heads as int8 with one scale per row: values into a cache, say. (`rotate_to` rotates and quantizes keys in
+/// one pass.)
 ///
 ///     scale = max |row| / 127, rounded to float; 1 where that is zero
-///     to    = row / scale, rounded to the nearest integer, halves to the even one
+///     to    = row / scale, rounded to the nearest integer, ties to even
 ///
 /// from  [num_tokens, num_heads, head_dim]
 /// to    the same shape, and [num_tokens, num_heads] scales
-/// Errors    another shape throws invalid_argument, before anything is written.
+/// Errors    different shapes throw invalid_argument, before anything is written.
 /// Accuracy  within half a scale; a row with a NaN or an infinity becomes zeros with a scale of NaN.
 template <element S>
 void quantize(unchecked_t, head_view<S> from, quantized_view<std::int8_t> to) noexcept {

@@ -1,4 +1,4 @@
-// Heads that are stored as int8 with a scale a row: what a quantised KV cache holds.
+// A view of heads stored as int8 with one scale per row, as in a quantized KV cache.
 #pragma once
 
 #include <posenc/error.hpp>  // index_t
@@ -9,12 +9,12 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Queries, keys or values as int8: [num_tokens, num_heads, head_dim], and a scale for each row of head_dim columns:
-/// [num_tokens, num_heads]. Column i of a row is scale * row[i]. Both memories are the caller's, each of any stride.
+/// Queries, keys or values as int8, [num_tokens, num_heads, head_dim], with one scale per row of head_dim columns,
+/// [num_tokens, num_heads]. Column i of a row is scale * row[i]. Owns neither array; each has its own strides.
 ///
 ///     quantized_view<std::int8_t> keys(memory, scales, num_tokens, num_kv_heads, head_dim);   // dense
 ///
-/// What `quantize` and `rotate_to` write is symmetric: from -127 to 127, without a zero point.
+/// `quantize` and `rotate_to` write symmetric values, from -127 to 127, without a zero point.
 template <class Q>
 requires std::same_as<std::remove_const_t<Q>, std::int8_t>
 struct quantized_view {
@@ -31,7 +31,7 @@ struct quantized_view {
   index_t scale_head_stride = 0;
 
   quantized_view() = default;
-  /// Dense, token by token.
+  /// Dense, token-major.
   quantized_view(Q* x, scale_type* row_scales, index_t tokens, index_t heads, index_t columns)
       : quantized_view(x, row_scales, tokens, heads, columns, heads * columns, columns, heads, 1) {}
   quantized_view(Q* x, scale_type* row_scales, index_t tokens, index_t heads, index_t columns, index_t stride_of_tokens,
@@ -45,7 +45,7 @@ struct quantized_view {
         head_stride(stride_of_heads),
         scale_token_stride(stride_of_scales_of_tokens),
         scale_head_stride(stride_of_scales_of_heads) {}
-  /// A view that promises not to write.
+  /// Conversion to a const view.
   template <class M>
   requires(std::is_const_v<Q>&& std::same_as<M, std::remove_const_t<Q>>) quantized_view(const quantized_view<M>& x)
       : quantized_view(x.data, x.scales, x.num_tokens, x.num_heads, x.head_dim, x.token_stride, x.head_stride,
@@ -71,7 +71,7 @@ struct quantized_view {
     part.num_heads = count;
     return part;
   }
-  /// As a source of keys: `count` tokens from `first` on lie together.
+  /// As a key source: all `count` tokens from `first` on are one piece.
   quantized_view block(index_t first, index_t count) const noexcept { return tokens(first, count); }
 };
 

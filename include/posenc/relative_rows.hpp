@@ -1,4 +1,4 @@
-// Scores to which a row of a table adds its product with the query or the key, the row being one of distance.
+// Adds to each score the product of the query or the key with a table row that depends on their distance.
 #pragma once
 
 #include <posenc/kernels/row_products.hpp>
@@ -8,7 +8,7 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// Whose product with the row is added.
+/// Which side's product with the row is added.
 enum class tile_side { queries, keys };
 
 template <tile_side Side, real T>
@@ -19,13 +19,14 @@ kernels::strided_vectors<T> vectors_of(const score_tile<T>& tile) noexcept {
     return {tile.keys, tile.key_token_stride, 1, tile.head_dim};
 }
 
-/// Neighbouring distances of a consecutive tile, counted from its least, that share a row.
+/// Adjacent distances of a consecutive tile, counted from its least, that share a row.
 struct distance_band {
   index_t first, last;
   index_t row;
 };
 
-/// A consecutive tile, band by band: query q and key k are at distance q + last_key - k.
+/// A consecutive tile by bands of distances: query q and key k are at distance q + last_key - k, counted from the
+/// least.
 template <tile_side Side, real T>
 class banded_tile {
  public:
@@ -34,7 +35,7 @@ class banded_tile {
   index_t num_distances() const noexcept { return tile_.num_queries + last_key_; }
   index_t num_vectors() const noexcept { return of_queries ? tile_.num_queries : tile_.num_keys; }
 
-  /// The queries, or keys, that have a pair in one of the bands from `first` to `last`: [begin, end).
+  /// The queries or keys that have a pair in one of the bands from `first` to `last`: [begin, end).
   index_t begin(const distance_band& first, const distance_band& last) const noexcept {
     return std::max<index_t>(0, of_queries ? first.first - last_key_ : last_key_ - last.last);
   }
@@ -43,7 +44,7 @@ class banded_tile {
                       : std::min(tile_.num_keys, num_distances() - first.first);
   }
 
-  /// Adds to the band's pairs of queries, or keys, in [begin, end): addends[0] is that of `begin`.
+  /// Adds to the band's pairs of queries or keys in [begin, end): addends[0] belongs to `begin`.
   void add(const distance_band& band, index_t begin, index_t end, const T* addends) const noexcept {
     if (band.first == band.last)
       add_diagonal(band.first, begin, end, addends);
@@ -57,7 +58,7 @@ class banded_tile {
   static constexpr bool of_queries = Side == tile_side::queries;
 
   void add_diagonal(index_t distance, index_t begin, index_t end, const T* addends) const noexcept {
-    const index_t difference = distance - last_key_;  // of query and key
+    const index_t difference = distance - last_key_;  // query index minus key index
     const index_t low = of_queries ? std::max(begin, difference) : std::max(begin, -difference);
     const index_t high =
         of_queries ? std::min(end, tile_.num_keys + difference) : std::min(end, tile_.num_queries - difference);
@@ -106,7 +107,7 @@ void add_by_bands(const score_tile<T>& tile, RowOf row_of, Products products) no
   index_t next = 0;
   index_t row_of_next = row_at(0);
   while (next < bands.num_distances()) {
-    // Distances that share a row are multiplied once, and a few rows together.
+    // Distances that share a row are multiplied once, and several rows at a time.
     distance_band some[max_bands];
     index_t rows[max_bands];
     index_t count = 0;
@@ -118,7 +119,7 @@ void add_by_bands(const score_tile<T>& tile, RowOf row_of, Products products) no
       some[count] = {first, next - 1, row};
       rows[count] = row;
     }
-    // No fewer than fill a register, where there are more: their addends meet no pair.
+    // Widened to at least a register, where there are that many: the additional addends belong to no pair.
     index_t begin = bands.begin(some[0], some[count - 1]);
     index_t end = bands.end(some[0], some[count - 1]);
     begin = std::max<index_t>(0, std::min(begin, end - kernels::lanes<T>));
@@ -132,11 +133,11 @@ void add_by_bands(const score_tile<T>& tile, RowOf row_of, Products products) no
   }
 }
 
-/// score(q, k) += the addend of the query, or the key, for the row of the pair's distance.
+/// score(q, k) += the addend of the query or the key for the row of the pair's distance.
 ///
-/// row_of(distance)     the number of a row, 0 or more
+/// row_of(distance)     the index of a row, 0 or more
 /// products(rows, num_rows, first, count, out, out_stride)
-///                      out[r * out_stride + i] = the addend of query, or key, first + i for rows[r]; num_rows is at most
+///                      out[r * out_stride + i] = the addend of query or key first + i for rows[r]; num_rows is at most
 ///                      kernels::max_rows
 template <tile_side Side, real T, class RowOf, class Products>
 void add_relative_products(const score_tile<T>& tile, RowOf row_of, Products products) noexcept {
@@ -155,7 +156,7 @@ void add_relative_products(const score_tile<T>& tile, RowOf row_of, Products pro
   }
 }
 
-/// Calls add(part, keys) for blocks of a tile's keys, whose numbers lie side by side where that is worth their turning.
+/// Calls add(part, keys) for blocks of a tile's keys, transposed where that pays.
 template <real T, class Add>
 void for_each_turned_block(const score_tile<T>& tile, Add add) noexcept {
   constexpr index_t block = 64;
@@ -178,7 +179,7 @@ void for_each_turned_block(const score_tile<T>& tile, Add add) noexcept {
   }
 }
 
-/// Calls visit(query, key, gradient) for the pairs of a tile that have one.
+/// Calls visit(query, key, gradient) for the pairs of a tile whose gradient is not zero.
 template <real T, class Visit>
 void for_each_gradient(const score_tile<T>& before, const score_gradients<T>& gradients, Visit visit) noexcept {
   for (index_t q = 0; q < before.num_queries; ++q) {

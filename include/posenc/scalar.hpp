@@ -1,4 +1,4 @@
-// Element types: what is stored, what it is computed in, and the one rounding between them.
+// Element types: storage type, compute type, and the one rounding between them.
 #pragma once
 
 #include <posenc/isa.hpp>
@@ -17,13 +17,13 @@ concept real = std::same_as<T, float> || std::same_as<T, double>;
 
 namespace detail {
 
-// A double narrowed to a float whose last bit remembers what was cut off ("round to odd"). Rounding the result once
-// more, to a type with at least two bits less, gives what one rounding of the double would have given.
+// Narrows a double to a float whose last bit records whether bits were cut off ("round to odd"). Rounding the result
+// again, to a type with at least two bits fewer, gives the same as rounding the double once.
 inline float round_to_odd(double value) noexcept {
   const float nearest = static_cast<float>(value);
   const std::uint64_t wide = std::bit_cast<std::uint64_t>(value) & 0x7fff'ffff'ffff'ffffU;
   const std::uint64_t back = std::bit_cast<std::uint64_t>(static_cast<double>(nearest)) & 0x7fff'ffff'ffff'ffffU;
-  // Magnitudes compare as integers. Beyond 0x7ff0... are NaNs, which keep their bits.
+  // Magnitudes compare as integers. Above 0x7ff0... are NaNs, which keep their bits.
   if (back == wide || wide > 0x7ff0'0000'0000'0000U) return nearest;
   const auto bits = std::bit_cast<std::uint32_t>(nearest);
   return std::bit_cast<float>((back > wide ? bits - 1 : bits) | 1U);
@@ -31,12 +31,12 @@ inline float round_to_odd(double value) noexcept {
 
 inline std::uint16_t float_to_bf16(float value) noexcept {
   const auto bits = std::bit_cast<std::uint32_t>(value);
-  if ((bits & 0x7fff'ffffU) > 0x7f80'0000U) return static_cast<std::uint16_t>((bits >> 16) | 0x40U);  // a quiet NaN
+  if ((bits & 0x7fff'ffffU) > 0x7f80'0000U) return static_cast<std::uint16_t>((bits >> 16) | 0x40U);  // quiet NaN
   return static_cast<std::uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
 }
 
-// All half-precision conversions are integer arithmetic: the same bits on every machine, under fast math and without
-// F16C.
+// All half-precision conversions are integer arithmetic: the same bits on every machine, whether or not it has F16C,
+// and under fast math.
 inline float f16_to_float(std::uint16_t half) noexcept {
   const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000U) << 16;
   const std::uint32_t exponent = (half >> 10) & 0x1fU;
@@ -45,7 +45,7 @@ inline float f16_to_float(std::uint16_t half) noexcept {
   if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112U) << 23) | (fraction << 13));
   if (fraction == 0) return std::bit_cast<float>(sign);
   const auto shift =
-      static_cast<std::uint32_t>(std::countl_zero(fraction)) - 21U;  // subnormal: bring its leading one to bit 10
+      static_cast<std::uint32_t>(std::countl_zero(fraction)) - 21U;  // subnormal: moves the leading one to bit 10
   fraction = (fraction << shift) & 0x3ffU;
   return std::bit_cast<float>(sign | ((113U - shift) << 23) | (fraction << 13));
 }
@@ -60,7 +60,7 @@ inline std::uint16_t float_to_f16(float value) noexcept {
     const std::uint32_t rebased = magnitude - 0x3800'0000U;
     return static_cast<std::uint16_t>(sign | ((rebased + 0xfffU + ((rebased >> 13) & 1U)) >> 13));
   }
-  if (magnitude < 0x3300'0000U) return static_cast<std::uint16_t>(sign);  // below 2^-25: nothing is left
+  if (magnitude < 0x3300'0000U) return static_cast<std::uint16_t>(sign);  // below 2^-25: rounds to zero
   const std::uint32_t shift = 126U - (magnitude >> 23);                   // 14 to 24 bits are cut off
   const std::uint32_t fraction = (magnitude & 0x7f'ffffU) | 0x80'0000U;
   const std::uint32_t kept = fraction >> shift;
@@ -71,7 +71,7 @@ inline std::uint16_t float_to_f16(float value) noexcept {
 
 }  // namespace detail
 
-/// bfloat16: the upper half of a float. Storage only; arithmetic happens in float.
+/// bfloat16: the upper half of a float. Storage only; arithmetic is done in float.
 struct bf16 {
   std::uint16_t bits;
 
@@ -83,12 +83,12 @@ struct bf16 {
   explicit operator double() const noexcept { return static_cast<double>(static_cast<float>(*this)); }
 };
 
-/// IEEE 754 binary16. Storage only; arithmetic happens in float.
+/// IEEE 754 binary16. Storage only; arithmetic is done in float.
 struct f16 {
   std::uint16_t bits;
 
   f16() = default;
-  /// Rounds once, to nearest even; beyond 65519 to infinity; NaN stays NaN.
+  /// Rounds once, to nearest even, and to infinity from 65520 on; NaN stays NaN.
   explicit f16(float value) noexcept : bits(detail::float_to_f16(value)) {}
   explicit f16(double value) noexcept : f16(detail::round_to_odd(value)) {}
   explicit operator float() const noexcept { return detail::f16_to_float(bits); }
@@ -98,7 +98,7 @@ struct f16 {
 static_assert(sizeof(bf16) == 2 && sizeof(f16) == 2);
 static_assert(std::is_trivially_copyable_v<bf16> && std::is_trivially_copyable_v<f16>);
 
-/// How an element type is read and written. Specialise it for an engine's own 16-bit type:
+/// Reads and writes an element type. Specialize it for an engine's own 16-bit type:
 ///
 ///     template <> struct posenc::storage<my_half> {
 ///       static float widen(my_half x) noexcept;
@@ -119,13 +119,13 @@ struct storage<S> {
   static S narrow(float value) noexcept { return S(value); }
 };
 
-/// What arithmetic on elements of type S is done in: double for double, float for everything narrower.
+/// The type in which arithmetic on elements of type S is done: double for double, float for everything narrower.
 template <class S>
 using compute_t = std::conditional_t<std::same_as<std::remove_const_t<S>, double>, double, float>;
 
 // clang-format off
 
-/// An element type that the library reads and writes: float, double, bf16, f16, and whatever has a `storage`.
+/// An element type that the library reads and writes: float, double, bf16, f16, and any type with a `storage`.
 template <class S>
 concept scalar = std::is_trivially_copyable_v<S> && requires(S stored) {
   { storage<S>::widen(stored) } noexcept -> std::same_as<compute_t<S>>;
@@ -134,13 +134,13 @@ concept scalar = std::is_trivially_copyable_v<S> && requires(S stored) {
 
 // clang-format on
 
-/// An element in the type that the arithmetic is done in.
+/// Converts an element to the type that arithmetic is done in.
 template <real T, scalar S>
 T widen(S stored) noexcept {
   return static_cast<T>(storage<S>::widen(stored));
 }
 
-/// A computed value as an element, rounded once, to nearest even.
+/// Converts a computed value to an element, rounded once, to nearest even.
 template <scalar S, real T>
 S narrow(T value) noexcept {
   if constexpr (std::same_as<T, double> && std::same_as<compute_t<S>, float> && !std::same_as<S, float>) {

@@ -1,4 +1,4 @@
-// The version, in the one place where it is written: CMake reads it from here.
+// The version. CMake reads it from here.
 #pragma once
 
 #define POSENC_VERSION_MAJOR 0

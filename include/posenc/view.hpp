@@ -1,4 +1,4 @@
-// Strided views over memory that belongs to somebody else: embeddings, and the heads of queries, keys and values.
+// Non-owning strided views: embeddings, and the heads of queries, keys and values.
 #pragma once
 
 #include <posenc/error.hpp>   // index_t
@@ -12,7 +12,7 @@ namespace posenc::inline POSENC_ISA {
 template <class S>
 concept element = scalar<std::remove_const_t<S>>;
 
-/// Embeddings: [num_tokens, dim], the columns of a token side by side, tokens any stride apart.
+/// Embeddings: [num_tokens, dim], the columns of a token contiguous, tokens any stride apart.
 template <element S>
 struct token_view {
   S* data = nullptr;
@@ -24,7 +24,7 @@ struct token_view {
   token_view(S* x, index_t tokens, index_t columns) : token_view(x, tokens, columns, columns) {}
   token_view(S* x, index_t tokens, index_t columns, index_t stride)
       : data(x), num_tokens(tokens), dim(columns), token_stride(stride) {}
-  /// A view that promises not to write.
+  /// Conversion to a const view.
   template <class M>
   requires(std::is_const_v<S>&& std::same_as<M, std::remove_const_t<S>>) token_view(const token_view<M>& x)
       : token_view(x.data, x.num_tokens, x.dim, x.token_stride) {}
@@ -33,8 +33,8 @@ struct token_view {
   token_view tokens(index_t first, index_t count) const noexcept { return {token(first), count, dim, token_stride}; }
 };
 
-/// Queries, keys or values: [num_tokens, num_heads, head_dim], the columns of a head side by side, tokens and heads any
-/// stride apart. Token-major memory, head-major memory, packed QKV and a stretch of a KV cache are all this one type.
+/// Queries, keys or values: [num_tokens, num_heads, head_dim], the columns of a head contiguous, tokens and heads any
+/// stride apart. Token-major memory, head-major memory, packed QKV and part of a KV cache are all this one type.
 template <element S>
 struct head_view {
   S* data = nullptr;
@@ -45,7 +45,7 @@ struct head_view {
   index_t head_stride = 0;   // in elements
 
   head_view() = default;
-  /// Dense, token by token: [num_tokens, num_heads, head_dim].
+  /// Dense, token-major: [num_tokens, num_heads, head_dim].
   head_view(S* x, index_t tokens, index_t heads, index_t columns)
       : head_view(x, tokens, heads, columns, heads * columns, columns) {}
   head_view(S* x, index_t tokens, index_t heads, index_t columns, index_t stride_of_tokens, index_t stride_of_heads)
@@ -55,7 +55,7 @@ struct head_view {
         head_dim(columns),
         token_stride(stride_of_tokens),
         head_stride(stride_of_heads) {}
-  /// A view that promises not to write.
+  /// Conversion to a const view.
   template <class M>
   requires(std::is_const_v<S>&& std::same_as<M, std::remove_const_t<S>>) head_view(const head_view<M>& x)
       : head_view(x.data, x.num_tokens, x.num_heads, x.head_dim, x.token_stride, x.head_stride) {}
@@ -69,11 +69,11 @@ struct head_view {
   head_view heads(index_t first, index_t count) const noexcept {
     return {row(0, first), num_tokens, count, head_dim, token_stride, head_stride};
   }
-  /// As a source of keys: `count` tokens from `first` on lie together.
+  /// As a key source: all `count` tokens from `first` on are one piece.
   head_view block(index_t first, index_t count) const noexcept { return tokens(first, count); }
 };
 
-/// Dense, head by head: memory is [num_heads, num_tokens, head_dim].
+/// Dense, head-major: memory is [num_heads, num_tokens, head_dim].
 template <element S>
 head_view<S> head_major(S* data, index_t num_heads, index_t num_tokens, index_t head_dim) {
   return {data, num_tokens, num_heads, head_dim, head_dim, num_tokens * head_dim};

@@ -122,3 +122,14 @@ TEST_CASE("consecutive_angles: pairs from any one on, and nothing behind them", 
     }
   }
 }
+
+TEST_CASE("consecutive_angles: one position stands for every axis", "[consecutive]") {
+  const frequencies f(std::vector<double>{1.0, 0.25, 0.01});
+  const frequencies of_three_axes = f.with_axes(std::vector<index_t>{0, 1, 2});
+  for (const std::int64_t near : {0, 355, 1068966896}) {
+    const rows expected = rows_of(f, near - 20, 41), got = rows_of(of_three_axes, near - 20, 41);
+    CAPTURE(near);
+    CHECK(got.cos == expected.cos);
+    CHECK(got.sin == expected.sin);
+  }
+}

@@ -7,6 +7,7 @@
 #include "catch.hpp"
 
 #include <cmath>
+#include <utility>
 #include <vector>
 
 using namespace posenc;
@@ -56,4 +57,12 @@ TEST_CASE("difference: lists that do not match are refused", "[difference]") {
                     "difference: number of frequencies is 3, expected 2, as many as in the other list");
   const frequencies turned = three.with_axes(std::vector<index_t>{0, 1, 0});
   CHECK_THROWS_WITH(difference(three, turned), "difference: axis_of_pair[1] is 0, expected 1, as in the other list");
+}
+
+TEST_CASE("difference: no list turns by the difference of rounded angles", "[difference]") {
+  const frequencies exact(std::vector<double>{1, 0.5}), rounded = exact.with_float32_angles();
+  for (const auto& [to, from] : {std::pair{exact, rounded}, std::pair{rounded, exact}, std::pair{rounded, rounded}}) {
+    CHECK_THROWS_WITH(difference(to, from),
+                      "difference: float32_angles is 1, expected 0: a difference of rounded angles is not linear");
+  }
 }

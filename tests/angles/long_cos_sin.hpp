@@ -1,4 +1,4 @@
-// Cosine and sine to 200 bits by the power series, and how far a result is from them.
+// Cosine and sine to 200 bits by power series, and the error of a result against them.
 #pragma once
 
 #include <posenc/angles/wide.hpp>
@@ -12,7 +12,7 @@ struct long_cos_sin {
   posenc::wide cos, sin;
 };
 
-/// Of an angle in radians. The angle's own error, 2^-250 of it, is what a sine near zero is left with.
+/// Cosine and sine of an angle in radians. The error of the angle, 2^-250 of it, remains in a sine near zero.
 inline long_cos_sin long_cos_sin_of(const posenc::wide& angle) {
   using posenc::wide;
   static const std::array<wide, 50> one_over_factorial = [] {
@@ -37,7 +37,7 @@ inline long_cos_sin long_cos_sin_of(const posenc::wide& angle) {
   return {cos, sin};
 }
 
-/// |got - exact| in units of T's last place at the exact value; 0.5 is what correct rounding may come to.
+/// |got - exact| in units of T's last place at the exact value; 0.5 is what correct rounding may reach.
 template <class T>
 double ulp_error(T got, const posenc::wide& exact) {
   using posenc::wide;

@@ -1,4 +1,5 @@
-// What each unit of the consumer does: rotates queries and keys, then attends, with its own checks and nothing thrown.
+// What each unit of the consumer does: rotates queries and keys, then attends, with its own checks and without
+// exceptions.
 #pragma once
 
 #include <posenc/attention/reference.hpp>

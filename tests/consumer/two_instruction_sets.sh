@@ -8,6 +8,7 @@
 #   - the two units define no function of posenc in common;
 #   - in the linked program, what is named after the baseline has no instruction of AVX, and what is named after the
 #     other set has some.
+# Sets that differ in one feature are told apart as well.
 # The standard library's own templates are not posenc's to name; `outside` (layer.hpp) shows that a function like them is
 # shared, so the search would find one of posenc's.
 set -euo pipefail
@@ -21,7 +22,7 @@ fail() { echo "two_instruction_sets: $*" >&2; exit 1; }
 # "6posenc8isa_sse2": how the namespace stands in a mangled name.
 namespace_of() {
   local tag
-  tag=$(echo POSENC_ISA | "${compile[@]}" "$1" -include posenc/isa.hpp -x c++ -E -P - | tail -n 1)
+  tag=$(echo POSENC_ISA | "${compile[@]}" "$@" -include posenc/isa.hpp -x c++ -E -P - | tail -n 1)
   echo "6posenc${#tag}$tag"
 }
 
@@ -68,3 +69,30 @@ for level in -O0 -O2; do
       "$(defined "$folder/two.o" | grep -c "$other") functions of posenc, none in common"
   done
 done
+
+# Each feature that code asks for has a part in the name of its own.
+while read -r features more; do
+  read -ra flags <<<"$features"
+  [[ $(namespace_of "${flags[@]}") != $(namespace_of "${flags[@]}" "$more") ]] ||
+    fail "$features has the same name with $more"
+done <<'END'
+-mavx512f -mavx512bw
+-mavx512f -mavx512dq
+-mavx512f -mavx512vl
+-mavx512f -mavx512vnni
+-mavx512bw -mavx512bf16
+-mavx512fp16 -mavx512bf16
+-mavx2 -mfma
+-mavx2 -mf16c
+-mavx -mavx2
+-march=x86-64 -mavx
+-march=x86-64 -ffast-math
+-march=x86-64 -fno-exceptions
+END
+
+less=(-mavx512f -mfma)  # Eigen wants FMA
+more=("${less[@]}" -mavx512dq)
+"${compile[@]}" -O0 "${less[@]}" -c one.cpp -o "$folder/one.o"
+"${compile[@]}" -O0 "${more[@]}" -c two.cpp -o "$folder/two.o"
+check "$folder/one.o" "$folder/two.o" "$(namespace_of "${less[@]}")" "$(namespace_of "${more[@]}")"
+echo "-O0 ${less[*]} and ${more[*]}: none in common"

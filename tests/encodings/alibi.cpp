@@ -133,6 +133,12 @@ TEST_CASE("alibi: the error names argument, value and rule", "[alibi]") {
   CHECK_THROWS_WITH(alibi<float>{0}, "alibi: num_heads is 0, expected at least 1");
   CHECK_THROWS_WITH(alibi<float>({.num_heads = 4, .max_bias = std::numeric_limits<double>::infinity()}),
                     "alibi: max_bias is inf, expected a finite number");
+  // Far below zero, max_bias makes slopes beyond every number.
+  CHECK_THROWS_WITH(alibi<double>({.num_heads = 4, .max_bias = -1e6}),
+                    "alibi: slopes[0] is inf, expected a finite number");
+  CHECK_THROWS_WITH(alibi<float>({.num_heads = 2, .max_bias = -200}),
+                    "alibi: slopes[1] is inf, expected a finite number");
+  CHECK(alibi<double>({.num_heads = 2, .max_bias = -200}).slopes()[1] == 0x1p200);
   CHECK_THROWS_WITH(alibi<double>(std::vector<double>{}), "alibi: number of slopes is 0, expected at least 1");
   CHECK_THROWS_WITH(alibi<double>(std::vector<double>{1, std::nan("")}),
                     "alibi: slopes[1] is nan, expected a finite number");

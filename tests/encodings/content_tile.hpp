@@ -1,4 +1,4 @@
-// A tile with queries and keys of its own, all random, for encodings that read content.
+// A tile with its own random queries and keys, for encodings that read content.
 #pragma once
 
 #include "owned_tile.hpp"
@@ -23,7 +23,7 @@ struct content_tile : owned_tile<T> {
     this->tile.scale = T(0.375);
   }
 
-  /// In double, of a query (scaled) or a key with a row of the tile's width.
+  /// The product, in double, of a query (scaled) or a key with a row of the tile's width.
   template <class R>
   double product_of_query(posenc::index_t q, const R* row) const {
     double sum = 0;
@@ -47,7 +47,7 @@ template <class T, class E, class Expected>
 bool adds_to_every_tile(const E& encoding, posenc::index_t head_dim, Expected expected) {
   random_values random(5);
   for (const auto along : {contiguous::queries, contiguous::keys}) {
-    // Beyond a block of 64, below a vector, one query of a decoding step.
+    // More than a block of 64, less than a vector, one query of a decoding step.
     for (const auto& [num_queries, num_keys] :
          {std::pair{70, 133}, std::pair{3, 5}, std::pair{1, 90}, std::pair{67, 1}}) {
       for (const int first : {-40, 0, 60}) {
@@ -60,7 +60,7 @@ bool adds_to_every_tile(const E& encoding, posenc::index_t head_dim, Expected ex
           for (posenc::index_t q = 0; q < num_queries; ++q) {
             for (posenc::index_t k = 0; k < num_keys; ++k) {
               const double want = expected(block, q, k);
-              // Of a sum of head_dim products of numbers below 1, in any order.
+              // For a sum of head_dim products of numbers below 1, in any order.
               const double allowed = 4 * static_cast<double>(head_dim) * std::numeric_limits<T>::epsilon();
               if (!(std::abs(static_cast<double>(block.tile.score(q, k)) - want) <= allowed)) return false;
             }

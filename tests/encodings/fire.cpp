@@ -86,6 +86,61 @@ TEMPLATE_TEST_CASE("fire: relative to what the query can see, where that is told
                        [&](position_t q, position_t k) { return net.bias(std::max(q - k, 0), q + 100); }));
 }
 
+TEMPLATE_TEST_CASE("fire: a NaN in what a head reads is a NaN in each of its scores", "[fire]", float, double) {
+  const network<TestType> net;
+  fire<TestType> encoding(net.params());
+  constexpr index_t w1 = 2, w2 = w1 + 2 * 7, b2 = w2 + 2 * 7;  // of `parameters()`
+  const auto num_nan = [&](bool consecutive) {
+    owned_tile<TestType> block(contiguous::queries, 20, 20);
+    block.tile.head = 1;
+    block.tile.consecutive = consecutive;
+    for (position_t& p : block.query_positions) p += 20;
+    hooks::add_to_scores(encoding, block.tile);
+    index_t count = 0;
+    for (index_t q = 0; q < 20; ++q) {
+      for (index_t k = 0; k < 20; ++k) count += std::isnan(block.tile.score(q, k)) ? 1 : 0;
+    }
+    return count;
+  };
+  for (index_t i = 0; i < std::ssize(encoding.parameters()); ++i) {
+    TestType& parameter = encoding.parameters()[static_cast<std::size_t>(i)];
+    const TestType before = std::exchange(parameter, std::numeric_limits<TestType>::quiet_NaN());
+    const bool of_other_head = (i >= w2 && i < w2 + 7) || i == b2;
+    CAPTURE(i);
+    CHECK(num_nan(true) == (of_other_head ? 0 : 400));
+    CHECK(num_nan(false) == (of_other_head ? 0 : 400));
+    parameter = before;
+  }
+}
+
+TEST_CASE("fire: a unit that is NaN has gradients", "[fire]") {
+  const network<double> net;
+  fire<double> encoding(net.params());
+  const auto gradients_with_nan_at = [&](std::size_t i) {
+    const double before = std::exchange(encoding.parameters()[i], std::nan(""));
+    owned_tile<double> block(contiguous::queries, 1, 1);
+    block.tile.head = 1;
+    std::vector<double> upstream(block.scores.size(), 1.0);
+    std::vector<double> all(encoding.parameters().size(), 0.0);
+    score_gradients<double> into;
+    into.scores = upstream.data();
+    into.parameters = all;
+    hooks::add_to_scores_backward(encoding, block.tile, into);
+    encoding.parameters()[i] = before;
+    return all;
+  };
+  constexpr std::size_t threshold_factor = 1, w1 = 2, b1 = w1 + 7, w2 = b1 + 7;
+  for (std::size_t m = 0; m < 7; ++m) {
+    CAPTURE(m);
+    for (const std::size_t of_unit : {w1 + m, b1 + m}) {
+      const std::vector<double> all = gradients_with_nan_at(of_unit);
+      CHECK(std::isnan(all[w2 + 7 + m]));
+      CHECK(all[b1 + m] == net.w2[7 + m]);  // as of a unit that is on
+    }
+  }
+  CHECK(std::isnan(gradients_with_nan_at(threshold_factor)[threshold_factor]));
+}
+
 TEST_CASE("fire: heads without weights are found before attention starts", "[fire]") {
   const network<float> net;
   CHECK(fire<float>(net.params()).check_scores({.num_heads = 3}, {}, {}).message() ==

@@ -4,7 +4,9 @@
 
 #include "catch.hpp"
 
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 using namespace posenc;
@@ -87,4 +89,31 @@ TEST_CASE("mrope: the error names argument, value and rule", "[mrope]") {
   CHECK_THROWS_WITH(sectioned_axes({}),
                     "sectioned_axes: number of sections is 0, expected at least 1, one for each axis");
   CHECK_THROWS_WITH(interleaved_axes({1, -2}), "interleaved_axes: a section is -2, expected at least 0");
+}
+
+TEST_CASE("mrope: positions beyond 32 bits are refused, whatever takes them there", "[mrope]") {
+  const auto refused = [](std::vector<mrope_span> spans, const char* message) {
+    CHECK_THROWS_WITH(positions_of_spans(spans), message);
+  };
+  const auto clip = [](index_t num_frames, double time_interval) {
+    return mrope_span::video(num_frames, 1, 1, time_interval);
+  };
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  refused({clip(2, 0x1p31)}, "positions_of_spans: a position is 2.14748365e+09, expected below 2^31");
+  refused({clip(2, 1e300)}, "positions_of_spans: a position is 1e+300, expected below 2^31");
+  refused({clip(3, 1.5e308)}, "positions_of_spans: a position is inf, expected below 2^31");
+  refused({mrope_span::text(2), clip(2, 2147483646.0)},
+          "positions_of_spans: a position is 2.14748365e+09, expected below 2^31");
+  for (const index_t num_frames : {0, 1, 2}) {
+    refused({clip(num_frames, infinity)}, "positions_of_spans: time_interval is inf, expected at least 0 and finite");
+    refused({clip(num_frames, std::nan(""))},
+            "positions_of_spans: time_interval is nan, expected at least 0 and finite");
+  }
+  constexpr index_t most = std::numeric_limits<index_t>::max();
+  refused({mrope_span::text(most)}, "positions_of_spans: a position is 9.22337204e+18, expected below 2^31");
+  refused({mrope_span::image(most, 0), mrope_span::image(most, 0)},
+          "positions_of_spans: a position is 9.22337204e+18, expected below 2^31");
+
+  const mrope_span last[] = {mrope_span::text(1), clip(2, 2147483646.0)};
+  CHECK(axis(positions_of_spans(last), 0) == std::vector<position_t>{0, 1, 2147483647});
 }

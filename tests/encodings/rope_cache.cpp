@@ -330,6 +330,8 @@ TEST_CASE("rope_cache: only rotations of the same columns lead from one to the o
                     "rerotation: num_pairs of to is 4, expected 5, that of from");
   CHECK_THROWS_WITH(rerotation(plain, rope(pairing::half, five, 1)),
                     "rerotation: first_column of to is 1, expected 0, that of from");
+  CHECK_THROWS_WITH(rerotation(plain, rope(pairing::half, five.with_float32_angles())),
+                    "difference: float32_angles is 1, expected 0: a difference of rounded angles is not linear");
   CHECK_THROWS_WITH(rerotation(plain, rope(pairing::interleaved, five)),
                     "rerotation: output_layout of to is 1, expected 0, that of from");
   CHECK_THROWS_WITH(rerotation(plain, rope(pairing::half, five, {.sign = rotation_sign::negative})),

@@ -1,4 +1,4 @@
-// What few models want of a rotation: another pairing for output, and the negative sign.
+// Rotation options that few models need: a different output pairing, and the negative sign.
 #include <posenc/encodings/rope.hpp>
 
 #include "catch.hpp"

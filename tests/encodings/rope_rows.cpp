@@ -1,11 +1,15 @@
 // Rotation by rows of cosines and sines: rope's own, or another library's cache.
 #include <posenc/encodings/rope.hpp>
 
+#include <posenc/encodings/mrope.hpp>
+#include <posenc/scaling/default.hpp>
+
 #include "catch.hpp"
 #include "random_values.hpp"
 #include "ulp.hpp"
 
 #include <cmath>
+#include <cstdint>
 #include <numbers>
 #include <stdexcept>
 #include <vector>
@@ -187,4 +191,25 @@ TEST_CASE("rope: the rows of a range are those of its positions listed, to a las
   fill_cos_sin(compatible, range, of_range.view());
   fill_cos_sin(compatible, ids, of_list.view());
   CHECK(of_range.memory == of_list.memory);
+}
+
+TEST_CASE("rope: a range of positions is the same on every axis", "[rope]") {
+  const rope one_axis(pairing::half, default_frequencies({.head_dim = 128, .rope_theta = 1e6}));
+  const rope three_axes(pairing::half, one_axis.inv_freq().with_axes(sectioned_axes({16, 24, 24})));
+  // 22 and 355 are nearly multiples of pi: rows that `cos_sin` makes.
+  for (const std::int64_t start : {0, 5, 22, 350, -40, 1 << 20}) {
+    CAPTURE(start);
+    const positions range(start, 40);
+    std::vector<position_t> ids;
+    for (index_t axis = 0; axis < 3; ++axis) {
+      for (index_t t = 0; t < range.size(); ++t) ids.push_back(range[t]);
+    }
+    owned_rows<float> of_range{40, 64}, of_list{40, 64}, of_one_axis{40, 64};
+    fill_cos_sin(three_axes, range, of_range.view());
+    fill_cos_sin(three_axes, positions(ids, 3), of_list.view());
+    fill_cos_sin(one_axis, range, of_one_axis.view());
+    CHECK(of_range.memory == of_one_axis.memory);
+    for (std::size_t i = 0; i < of_list.memory.size(); ++i)
+      CHECK(ulp_distance(of_range.memory[i], of_list.memory[i]) <= 1);
+  }
 }

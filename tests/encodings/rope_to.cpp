@@ -1,10 +1,14 @@
 #include <posenc/encodings/rope_to.hpp>
 
+#include <posenc/scaling/default.hpp>
+
 #include "catch.hpp"
 #include "random_values.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -193,6 +197,30 @@ TEMPLATE_TEST_CASE("rope_to: queries are rotated and scaled in one pass, columns
   CHECK(furthest(q.view(), expected.view()) <= tolerance<TestType> / 4);
 }
 
+TEMPLATE_TEST_CASE("rope_to: a scale of minus one turns the signs of all columns, whichever way positions turn",
+                   "[rope_to]", float, double) {
+  random_values random(9);
+  CAPTURE(random.seed());
+  const rotation_sign sign = GENERATE(rotation_sign::positive, rotation_sign::negative);
+  const pairing read = GENERATE(pairing::half, pairing::interleaved);
+  const rope rotary(read, frequencies(frequency_list), {.sign = sign});
+  const owned_heads<TestType> x(random, 6, 2, 10);
+  owned_heads<TestType> plain(6, 2, 10), to(6, 2, 10), by_rows(6, 2, 10), back(6, 2, 10), in_place = x;
+  rotate_to(rotary, x.view(), plain.view(), ids);
+  rotate_to(rotary, x.view(), to.view(), ids, -1);
+  rotate_scaled(rotary, in_place.view(), -1, ids);
+  unrotate_to(rotary, to.view(), back.view(), ids, -1);
+  std::vector<TestType> memory(6 * 10);
+  const cos_sin_rows<TestType> rows(memory.data(), memory.data() + 5, 6, 5, 10);
+  fill_cos_sin(rotary, ids, rows);
+  rotate_to(rows, read, x.view(), by_rows.view(), {.scale = -1});
+  CHECK(furthest(in_place.view(), to.view()) <= tolerance<TestType> / 4);
+  CHECK(to.values == by_rows.values);
+  for (TestType& value : plain.values) value = -value;
+  CHECK(to.values == plain.values);
+  CHECK(furthest(back.view(), x.view()) <= tolerance<TestType>);
+}
+
 TEST_CASE("rope_to: real positions, several axes, and a magnitude that is not a power of two", "[rope_to]") {
   random_values random(7);
   CAPTURE(random.seed());
@@ -209,6 +237,21 @@ TEST_CASE("rope_to: real positions, several axes, and a magnitude that is not a 
   rotate_to(axial, x.view(), to.view(), positions(by_axis, 2));
   rotate(axial, in_place.view(), positions(by_axis, 2));
   CHECK(furthest(to.view(), in_place.view()) <= tolerance<double>);
+}
+
+TEST_CASE("rope_to: whatever the payload of a NaN, both columns of its pair become NaN in bf16", "[rope_to]") {
+  const rope rotary(GENERATE(pairing::half, pairing::interleaved),
+                    default_frequencies({.head_dim = 64}).with_attention_factor(1.5));
+  const auto only_nan_in = [&](const auto& x) {
+    owned_heads<bf16> to(6, 1, 64);
+    rotate_to(rotary, x.view(), to.view(), ids);
+    return std::ranges::all_of(to.values, [](bf16 value) { return std::isnan(widen<float>(value)); });
+  };
+  for (const std::uint32_t bits : {0x7fff'ffffU, 0xffff'ffffU, 0x7fff'e000U})
+    CHECK(only_nan_in(owned_heads<float>(6, 1, 64, std::bit_cast<float>(bits))));
+  f16 half_nan;
+  half_nan.bits = 0x7fff;
+  CHECK(only_nan_in(owned_heads<f16>(6, 1, 64, half_nan)));
 }
 
 TEST_CASE("rope_to: no tokens and no heads are nothing to do", "[rope_to]") {

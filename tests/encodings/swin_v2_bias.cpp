@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 using namespace posenc;
@@ -81,6 +82,24 @@ TEMPLATE_TEST_CASE("swin_v2_bias: 16 sigmoid of the network, as its table says t
         CHECK(block.tile.score(q, k) == tabulated.bias(1, q, k));
       }
     }
+  }
+}
+
+TEST_CASE("swin_v2_bias: a unit that is NaN has gradients", "[swin_v2_bias]") {
+  const network<double> weights;
+  swin_v2_bias<double> encoding(weights.params({.height = 2, .width = 2}));
+  constexpr std::size_t b1 = 2 * 7, w2 = 3 * 7;  // of `parameters()`
+  for (std::size_t m = 0; m < 7; ++m) {
+    CAPTURE(m);
+    const double before = std::exchange(encoding.parameters()[b1 + m], std::nan(""));
+    owned_tile<double> block(contiguous::queries, 4, 4);
+    std::vector<double> upstream(block.scores.size(), 1.0), all(encoding.parameters().size(), 0.0);
+    score_gradients<double> into;
+    into.scores = upstream.data();
+    into.parameters = all;
+    hooks::add_to_scores_backward(encoding, block.tile, into);
+    for (const std::size_t i : {2 * m, 2 * m + 1, b1 + m, w2 + m}) CHECK(std::isnan(all[i]));
+    encoding.parameters()[b1 + m] = before;
   }
 }
 

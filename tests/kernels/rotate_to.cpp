@@ -3,7 +3,9 @@
 #include "catch.hpp"
 #include "random_values.hpp"
 
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <vector>
 
@@ -166,6 +168,32 @@ TEMPLATE_TEST_CASE("rotate_to: floats are rounded once to sixteen bits, and NaN 
           CHECK(high.bits == TestType(x.data()[low_column(pairs, i)]).bits);
         }
       }
+    }
+  }
+}
+
+TEMPLATE_TEST_CASE("rotate_to: a NaN with its last bits set is a NaN in sixteen bits too", "[rotate_to]", bf16, f16) {
+  const auto turned = [](pairing pairs, const auto& from, index_t num_pairs) {
+    const auto size = static_cast<std::size_t>(num_pairs);
+    const std::vector<float> cos(size, 1.0F), sin(size, 0.0F);
+    std::vector<TestType> to(from.size());
+    kernels::rotate_heads_to(from.data(), 0, pairs, to.data(), 0, pairs, 1, num_pairs, index_t{0}, num_pairs,
+                             cos.data(), sin.data());
+    return to;
+  };
+  for (const pairing pairs : both) {
+    for (const index_t num_pairs : {37, 16, 1}) {
+      CAPTURE(static_cast<int>(pairs), num_pairs);
+      const auto size = static_cast<std::size_t>(2 * num_pairs);
+      for (const std::uint32_t bits : {0x7fff'ffffU, 0xffff'ffffU, 0x7fff'e000U, 0xffff'8000U, 0x7f80'0001U}) {
+        CAPTURE(bits);
+        for (const TestType y : turned(pairs, std::vector<float>(size, std::bit_cast<float>(bits)), num_pairs))
+          CHECK(std::isnan(widen<float>(y)));
+      }
+      f16 half_nan;
+      half_nan.bits = 0x7fff;
+      for (const TestType y : turned(pairs, std::vector<f16>(size, half_nan), num_pairs))
+        CHECK(std::isnan(widen<float>(y)));
     }
   }
 }

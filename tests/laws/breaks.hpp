@@ -1,4 +1,4 @@
-// A wrong encoding breaks the laws that it is meant to break, and no others.
+// Tests that a wrong encoding breaks the laws that it is meant to break, and no others.
 #pragma once
 
 #include "hold.hpp"
@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-/// Whether the violations are those of exactly these laws, in this order; each begins with the law's name.
+/// Whether the violations are of exactly these laws, in this order; each begins with the law's name.
 inline bool breaks(const posenc::law_report& report, const std::vector<std::string>& laws) {
   bool exactly = report.violations.size() == laws.size();
   for (std::size_t i = 0; exactly && i < laws.size(); ++i) exactly = report.violations[i].rfind(laws[i] + ": ", 0) == 0;

@@ -8,7 +8,7 @@ using namespace posenc;
 
 namespace {
 
-// It counts the rows of a call, so that a chunk is another matrix: first_query.
+// It counts rows within a call, so a chunk needs a different matrix: first_query.
 constexpr law_options by_index{.claims = {.by_index = true}};
 
 }  // namespace

@@ -28,7 +28,7 @@ struct weights {
 TEMPLATE_TEST_CASE("laws: fire", "[laws]", float, double) {
   using T = compute_t<TestType>;
   const weights<T> network;
-  // A threshold of 2.25 positions lies within the tile of the finite differences, one of 300 beyond it.
+  // A threshold of 2.25 positions is within the tile of the finite differences, one of 300 is beyond it.
   for (const double threshold : {1.5, 200.0}) {
     CAPTURE(threshold);
     const law_report report = laws_hold<TestType>(fire<T>(network.params(threshold, threshold < 2)));

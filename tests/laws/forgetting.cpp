@@ -12,5 +12,5 @@ TEMPLATE_TEST_CASE("laws: forgetting", "[laws]", float, double) {
   const std::vector<T> sums = sum_log_gates(token_view<const T>(logits.data(), 80, 3));
   const law_report report = laws_hold<TestType>(forgetting<T>(sums.data(), {.num_heads = 3, .num_tokens = 80}));
   CHECK(ran(report, "scores: their adjoint matches finite differences"));
-  CHECK(lacks(report, "parameters(): gradients of its parameters went unchecked"));  // the sums are not its own
+  CHECK(lacks(report, "parameters(): gradients of its parameters went unchecked"));  // it does not own the sums
 }

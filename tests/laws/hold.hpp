@@ -1,4 +1,4 @@
-// Runs the laws on an encoding and fails with each violation, in its own words.
+// Runs the laws on an encoding and fails with the text of each violation.
 #pragma once
 
 #include <posenc/testing/laws.hpp>
@@ -28,7 +28,7 @@ inline bool ran(const posenc::law_report& report, const std::string& law) {
   return std::find(report.checked.begin(), report.checked.end(), law) != report.checked.end();
 }
 
-/// Whether the report says that something is lacking: the text it begins with.
+/// Whether the report says that something is missing, in a text that begins with `what`.
 inline bool lacks(const posenc::law_report& report, const std::string& what) {
   return std::any_of(report.lacks.begin(), report.lacks.end(),
                      [&](const std::string& entry) { return entry.rfind(what, 0) == 0; });

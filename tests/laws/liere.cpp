@@ -11,7 +11,7 @@ TEMPLATE_TEST_CASE("laws: liere", "[laws]", float, double, bf16, f16) {
   using T = compute_t<TestType>;
   random_values random(3);
   CAPTURE(random.seed());
-  // The exponential is within 2^-50 times its argument's norm: far from 0 that is more than lengths in double allow.
+  // The exponential is within 2^-50 times its argument's norm, which far from 0 is more than lengths in double allow.
   law_options options{.claims = {.norm_factor = std::is_same_v<T, float> ? 1.0 : 0.0, .learned_angles = true}};
   options.head_dim = 9;
   const liere<T> encoding(random.list<T>(2 * 2 * 6, -0.01, 0.01), {.num_blocks = 2, .block_dim = 4});

@@ -1,4 +1,4 @@
-// Encodings of a user's own, as short as they can be.
+// User-defined encodings, as short as they can be.
 #include "hold.hpp"
 
 #include <cmath>
@@ -14,14 +14,14 @@ struct my_decay {
 };
 static_assert(positional_encoding<my_decay>);
 
-// Of both positions, and not of their distance.
+// A bias of both positions, not of their distance.
 struct my_anchor {
   double bias(index_t head, position_t query, position_t key) const noexcept {
     return 0.01 * double(head + 1) * double(query % 7) * double(key % 5);
   }
 };
 
-// More scratch than `attend` has without a workspace.
+// Needs more scratch than `attend` has without a workspace.
 struct my_running_sum {
   index_t scratch_size(index_t num_queries) const noexcept { return 10000 * num_queries; }
   template <real T>

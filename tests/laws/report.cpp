@@ -1,4 +1,4 @@
-// What a report says beyond its violations. The laws of each element type are compiled here.
+// What a report says besides violations. The laws of each element type are compiled here.
 #include "hold.hpp"
 
 #include <limits>
@@ -13,7 +13,7 @@ template struct posenc::laws::suite<f16>;
 
 namespace {
 
-// For one element type alone, and without an adjoint.
+// For one element type only, and without an adjoint.
 struct my_ramp {
   void add_to(token_view<float> x, const positions& p) const noexcept {
     for (index_t t = 0; t < x.num_tokens; ++t) {
@@ -31,7 +31,7 @@ struct bias_that_overflows {
   }
 };
 
-// Two heads of eight columns, and no others.
+// Accepts two heads of eight columns only.
 struct of_one_shape {
   float bias(index_t, position_t distance) const noexcept {
     return -0.5F * static_cast<float>(std::abs(distance % 64));

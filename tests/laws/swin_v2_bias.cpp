@@ -8,8 +8,8 @@ using namespace posenc;
 
 namespace {
 
-// Wide steps, as differences in float take them, may not pass the edge of a rectifier: half of the hidden units are
-// always on, the others always off.
+// Wide steps, as finite differences in float need them, must not cross the edge of a rectifier: half of the hidden
+// units are always on, the others always off.
 template <class T>
 std::vector<T> far_from_edges() {
   return {T(4), T(-4), T(5), T(-5), T(6), T(-6)};

@@ -27,7 +27,7 @@ struct counts_keys_not_positions {
   }
 };
 
-// Padding in front shifts all of these by one amount, which the softmax does not see.
+// Padding in front shifts all of these by the same amount, which the softmax does not see.
 struct counts_keys_evenly {
   template <real T>
   void add_to_scores(const score_tile<T>& tile) const noexcept {
@@ -35,7 +35,7 @@ struct counts_keys_evenly {
   }
 };
 
-// Reads the keys; NaN behind the mask reaches what it carries from key to key.
+// Reads the keys; NaN behind the mask reaches the value that it carries from key to key.
 struct counts_masked_keys {
   bool reads_content() const noexcept { return true; }
   index_t scratch_size(index_t num_queries) const noexcept { return num_queries; }

@@ -9,7 +9,7 @@ using namespace posenc;
 
 namespace {
 
-// What a right one looks like. `column` and `position` are where the wrong ones differ.
+// A correct one. `column` and `position` are where the wrong ones differ.
 template <class S>
 void add_wave(S* row, index_t column, double position) {
   row[column] = narrow<S>(widen<compute_t<S>>(row[column]) +

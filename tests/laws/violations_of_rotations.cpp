@@ -8,7 +8,7 @@ using namespace posenc;
 
 namespace {
 
-// Turns columns 0 and 1 by a tenth of the position. Derived ones are wrong in one way each.
+// Rotates columns 0 and 1 by a tenth of the position. Derived encodings are wrong in one way each.
 struct turn {
   static constexpr double rate = 0.1;
 
@@ -111,7 +111,7 @@ struct adjoint_turns_forward : right_turn {
   }
 };
 
-// Two axes, of which a position of one axis sets the first alone.
+// Two axes, of which a position of one axis sets only the first.
 struct forgets_an_axis : turn {
   index_t num_position_axes() const noexcept { return 2; }
   template <scalar S>

@@ -83,7 +83,7 @@ struct masks_in_float_alone {
   }
 };
 
-// A slope for the distance, whose gradient is a per cent too large.
+// A slope by distance, whose gradient is one percent too large.
 struct slope_off_by_a_percent {
   double slope = 0.5;
 

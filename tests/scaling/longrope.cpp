@@ -68,10 +68,18 @@ TEST_CASE("longrope_frequencies: errors name argument, value and rule", "[scalin
   p.long_factor = {};
   CHECK_THROWS_WITH(longrope_frequencies(p),
                     "longrope_frequencies: size of long_factor is 0, expected 4, half of rotary_dim");
-  p = phi3(1);
   const std::vector<double> zero{1.0, 0.0, 1.0, 1.0};
-  p.short_factor = zero;
-  CHECK_THROWS_WITH(longrope_frequencies(p), "longrope_frequencies: short_factor[1] is 0, expected above 0 and finite");
+  for (const index_t seq_len : {1, 4097}) {  // the list that is not read is checked too: it will be
+    CAPTURE(seq_len);
+    p = phi3(seq_len);
+    p.short_factor = zero;
+    CHECK_THROWS_WITH(longrope_frequencies(p),
+                      "longrope_frequencies: short_factor[1] is 0, expected above 0 and finite");
+    p = phi3(seq_len);
+    p.long_factor = zero;
+    CHECK_THROWS_WITH(longrope_frequencies(p),
+                      "longrope_frequencies: long_factor[1] is 0, expected above 0 and finite");
+  }
   p = phi3(1);
   p.original_max_position_embeddings = 0;
   CHECK_THROWS_AS(longrope_frequencies(p), std::invalid_argument);

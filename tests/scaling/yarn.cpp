@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <stdexcept>
 
 using namespace posenc;
 using Catch::Matchers::WithinAbs;
@@ -138,4 +140,10 @@ TEST_CASE("yarn_frequencies: errors name argument, value and rule", "[scaling]")
   p = stretched(4);
   p.attention_factor = 0;
   CHECK_THROWS_AS(yarn_frequencies(p), std::invalid_argument);
+  p = stretched(4);
+  p.mscale = std::nan("");
+  CHECK_THROWS_WITH(yarn_frequencies(p), "yarn_frequencies: mscale is nan, expected finite");
+  p = stretched(4);
+  p.mscale_all_dim = -std::numeric_limits<double>::infinity();
+  CHECK_THROWS_WITH(yarn_frequencies(p), "yarn_frequencies: mscale_all_dim is -inf, expected finite");
 }

@@ -1,4 +1,4 @@
-// Cosine and sine at one position after another: sums of two angles, a third of the work of making each anew.
+// Cosine and sine at consecutive positions: sums of two angles, a third of the work of computing each by itself.
 #pragma once
 
 #include <posenc/angles/cos_sin.hpp>
@@ -21,7 +21,7 @@ void cos_sin_in_double(const frequency_table& f, std::size_t first, position_t p
   remainders<Count> r;
   reduce(f, first, one_position<position_t>{position}, r);
   for (std::size_t i = 0; i < Count; i += lanes_of_double) {
-    // In powers of t^2, minimax: within 2^-55 and 2^-53.
+    // Minimax polynomials in t^2: within 2^-55 and 2^-53.
     const auto [t, quadrant] = r.at(i);
     const doubles z = t * t;
     const doubles c =
@@ -43,28 +43,31 @@ void cos_sin_in_double(const frequency_table& f, std::size_t first, position_t p
   }
 }
 
-/// Rows for positions that follow one another, in float. With E(p) = cos(p w) + i sin(p w), E(base + offset) is
-/// E(base) E(offset): base a multiple of 16, both made when they are first wanted, in double.
+/// Rows for consecutive positions, in float. With E(p) = cos(p w) + i sin(p w), E(base + offset) is E(base) E(offset),
+/// where base is a multiple of 16. Both are computed on first use, in double.
 ///
-/// Accuracy  within 0.5001 ulp, as `cos_sin`: the product is within 2^-48 of the truth, and where it is so near to zero
-///           that a float would show more of that than 0.0001 ulp, `cos_sin` makes the row. One float of about 10^5 is not
-///           the one that `cos_sin` returns, but its neighbour. A row depends on its position alone.
+/// Accuracy  within 0.5001 ulp, like `cos_sin`: the product is within 2^-48 of the truth, and where it is so near zero
+///           that a float would show more than 0.0001 ulp of that, `cos_sin` computes the row. About one float in 10^5
+///           is a neighbor of the one that `cos_sin` returns. A row depends on its position alone.
 /// Memory    18 KiB of stack.
 class consecutive_angles {
  public:
   static constexpr index_t max_pairs = 64;
 
-  /// For at most max_pairs pairs, of one axis.
+  /// For at most max_pairs pairs, whatever their axes: all are at the position of the row. Angles are exact:
+  /// float32_angles is ignored.
   consecutive_angles(const frequencies& f, index_t first_pair, index_t num_pairs) noexcept
       : f_(f), first_pair_(first_pair), num_pairs_(num_pairs) {}
 
-  /// cos, sin  [num_pairs] of one position
+  /// cos, sin  [num_pairs] for one position
   void row(position_t position, float* cos, float* sin) noexcept {
     const position_t offset = position & (num_offsets - 1);
     prepare(position - offset, offset);
     const bool precise =
         num_pairs_ == max_pairs ? add<max_pairs>(offset, max_pairs, cos, sin) : add<0>(offset, num_pairs_, cos, sin);
-    if (!precise) posenc::cos_sin(f_, &position, first_pair_, num_pairs_, cos, sin);
+    if (precise) return;
+    cos_sin_blocks(f_.table(), static_cast<std::size_t>(first_pair_), static_cast<std::size_t>(num_pairs_),
+                   one_position<position_t>{position}, cos, sin);
   }
 
  private:
@@ -82,7 +85,7 @@ class consecutive_angles {
     if (base != base_) {
       base_ = base;
       fill(base, base_cos_, base_sin_);
-      // The sine of an angle that has not turned far may be small: its terms are too, and do not cancel.
+      // An angle that is still small may have a small sine: its terms are small too, and do not cancel.
       const double farthest = std::abs(static_cast<double>(base)) + num_offsets;
       for (index_t i = 0; i < num_pairs_; ++i)
         least_sin_[i] = std::abs(f_.inv_freq(first_pair_ + i)) * farthest < 1 ? 0 : least;
@@ -91,13 +94,13 @@ class consecutive_angles {
     offsets_made_ |= 1U << offset;
   }
 
-  /// False if a result is too small to be trusted.
+  /// Returns false if a result is too small to be accurate.
   template <index_t Pairs>
   bool add(position_t offset, index_t num_pairs, float* __restrict cos, float* __restrict sin) const noexcept {
     const index_t n = Pairs > 0 ? Pairs : num_pairs;
     const double* const co = offset_cos_[offset];
     const double* const so = offset_sin_[offset];
-    std::uint32_t differences = 0;  // of the bits of sizes from those of the least: negative below it
+    std::uint32_t differences = 0;  // bits of magnitudes minus those of the least: negative below it
     for (index_t i = 0; i < n; ++i) {
       cos[i] = static_cast<float>(base_cos_[i] * co[i] - base_sin_[i] * so[i]);
       sin[i] = static_cast<float>(base_sin_[i] * co[i] + base_cos_[i] * so[i]);
@@ -109,8 +112,8 @@ class consecutive_angles {
 
   const frequencies& f_;
   index_t first_pair_, num_pairs_;
-  position_t base_ = 1;             // of no row yet
-  std::uint32_t offsets_made_ = 0;  // a bit each
+  position_t base_ = 1;             // matches no row yet
+  std::uint32_t offsets_made_ = 0;  // one bit per offset
   alignas(64) double base_cos_[max_pairs];
   alignas(64) double base_sin_[max_pairs];
   alignas(64) double offset_cos_[num_offsets][max_pairs];

@@ -1,4 +1,4 @@
-// Cosine and sine of position * inv_freq, right at every position.
+// Cosine and sine of position * inv_freq, accurate at every position.
 #pragma once
 
 #include <posenc/angles/frequencies.hpp>
@@ -19,9 +19,9 @@ namespace posenc::inline POSENC_ISA {
 
 namespace detail {
 
-// ---- One pair, in integers from the product to the one rounding at the end: no compiler option reorders those. ----
+// ---- One pair, in integers from the product to the one rounding at the end, which no compiler option reorders. ----
 
-// |position * turns| modulo one turn, most significant word first; the sign of the position is kept apart.
+// |position * turns| modulo one turn, most significant word first; the sign of the position is kept separately.
 struct phase {
   std::array<std::uint64_t, 3> fraction;
   bool negative;
@@ -35,10 +35,10 @@ inline phase phase_at(position_t position, const wide::fixed_point& turns) noexc
   return {{high, static_cast<std::uint64_t>(middle), static_cast<std::uint64_t>(low)}, position < 0};
 }
 
-// Of positions below 2^63 in size. Whole turns count here: half a position of them is not a whole number.
+// For positions below 2^63 in magnitude. Whole turns per position count here: half a position makes half of them.
 inline phase phase_at(double position, const wide::fixed_point& turns) noexcept {
   const auto bits = std::bit_cast<std::uint64_t>(position);
-  // |position| = significand / 2^shift; what is subnormal counts as zero.
+  // |position| = significand / 2^shift; subnormals count as zero.
   const std::uint64_t exponent = bits >> 52 & 0x7ffU;
   const std::uint64_t significand = exponent == 0 ? 0 : bits << 11 | 1ULL << 63;
   const std::uint64_t shift = 1023 + 63 - exponent;
@@ -74,13 +74,15 @@ template <real T>
 void cos_sin_of(const phase& p, T& cos, T& sin) noexcept {
   const auto [p0, p1, p2] = p.fraction;
   const std::uint64_t quadrant = (p0 + (1ULL << 61)) >> 62;
-  // t, from -1/2 to 1/2, is what the nearest quarter turn leaves, in quarter turns: its sign, then its size.
+  // t, from -1/2 to 1/2, is the remainder from the nearest quarter turn, in quarter turns: its sign, then its
+  // magnitude.
   const std::uint64_t negative = 0 - (p0 >> 61 & 1U);
   std::uint64_t t0 = (p0 << 2 | p1 >> 62) ^ negative;
   std::uint64_t t1 = (p1 << 2 | p2 >> 62) ^ negative;
   std::uint64_t t2 = (p2 << 2) ^ negative;
 
-  // sin(pi/2 t) / t and (1 - cos(pi/2 t)) / t^2 in powers of t^2, minimax, within 2^-68 of the sine and the cosine.
+  // Minimax polynomials in t^2 for sin(pi/2 t) / t and (1 - cos(pi/2 t)) / t^2, within 2^-68 of the sine and the
+  // cosine.
   const std::uint64_t z = high_product(t0, t0);
   const std::uint64_t sin_over_t =
       alternating_series(z, {0xc90fdaa22168c235U, 0x52aef39896f94aedU, 0x0a335e33bad56c6fU, 0x0099696673155de9U,  //
@@ -89,7 +91,7 @@ void cos_sin_of(const phase& p, T& cos, T& sin) noexcept {
       z, alternating_series(z, {0x9de9e64df22ef2d2U, 0x20783e1036b5875eU, 0x02aba78fc797fdbcU, 0x001e1f5068919ae4U,
                                 0x0000d368f94f8ed6U, 0x000003f3a70a8b09U, 0x0000000db6eb4d07U, 0x0000000023c5279cU}));
 
-  // A sine is as precise as t, however small t is: its leading bit moves to the top.
+  // A sine is as precise as t, however small: the leading bit of t is moved to the top.
   int exponent = 0;
   for (; t0 == 0 && exponent < 128; exponent += 64) {
     t0 = t1;
@@ -112,21 +114,21 @@ void cos_sin_of(const phase& p, T& cos, T& sin) noexcept {
   sin = static_cast<T>(std::bit_cast<double>(s_bits ^ swap ^ quadrant >> 1 << 63 ^ sign));
 }
 
-// ---- Many pairs in float: in double up to the one rounding. In explicit vectors: of loops, compilers make vectors of half
-// the width for some AVX-512 processors. ----
+// ---- Many pairs in float: in double up to the one rounding. In explicit vectors, because compilers vectorize loops at
+// half the width for some AVX-512 processors. ----
 
 using doubles = kernels::vector<double>;
 using whole_numbers = kernels::vector<std::uint64_t>;
 inline constexpr auto lanes_of_double = static_cast<std::size_t>(kernels::lanes<double>);
 
-// One position for every pair.
+// The same position for every pair.
 template <class Position>
 struct one_position {
   Position value;
   Position operator()(std::size_t) const noexcept { return value; }
 };
 
-// Of as many pairs as a vector holds.
+// The positions of a vector of pairs.
 template <class PositionOf>
 doubles positions_of(const PositionOf& position_of, std::size_t first) noexcept {
   double each[lanes_of_double];
@@ -138,13 +140,13 @@ doubles positions_of(const one_position<Position>& position, std::size_t) noexce
   return static_cast<double>(position.value) - doubles{};
 }
 
-// What the nearest quarter turn leaves of the angles in a vector, and which quarter turn that is.
+// Remainders of a vector of angles from their nearest quarter turns, and which quarter turns those are.
 struct remainder {
   doubles t;               // in quarter turns, from -1/2 to 1/2
   whole_numbers quadrant;  // only the lowest two bits count
 };
 
-// Those of Count pairs.
+// Remainders of Count pairs.
 template <std::size_t Count>
 struct remainders {
   alignas(64) double t[Count];
@@ -159,12 +161,12 @@ struct remainders {
 
 inline constexpr bool reduces_real_positions = true;
 
-// Exact where it matters: a fused product less a whole number fits 53 bits whenever the two nearly cancel, and so does
-// the next one. The error of t is 2^-51 of t itself for every frequency and every position below 2^31 in size.
+// Exact where it matters: a fused product minus an integer fits in 53 bits whenever the two nearly cancel, and so does
+// the next one. The error of t is 2^-51 of t itself for every frequency and every position below 2^31 in magnitude.
 template <std::size_t Count, class PositionOf>
 void reduce(const frequency_table& f, std::size_t first, const PositionOf& position_of, remainders<Count>& r) noexcept {
   using kernels::fused;
-  // A sum with this has no bits after the point, and the integer in its lowest bits.
+  // Adding this leaves no bits after the point, and the integer in the lowest bits.
   const doubles rounder = 0x1.8p52 - doubles{};
   for (std::size_t i = 0; i < Count; i += lanes_of_double) {
     const auto high = kernels::load<doubles>(f.high.data() + first + i);
@@ -183,8 +185,8 @@ void reduce(const frequency_table& f, std::size_t first, const PositionOf& posit
 
 inline constexpr bool reduces_real_positions = false;
 
-// The phase to 96 bits by products of 32 bits, taken to double in three pieces of one sign, which any order adds up
-// safely. The error of t is 2^-51 of itself, and 2^-93 besides.
+// The phase to 96 bits by 32-bit products, converted to double in three pieces of the same sign, which may be added in
+// any order. The error of t is 2^-51 of itself plus 2^-93.
 template <std::size_t Count, class PositionOf>
 void reduce(const frequency_table& f, std::size_t first, const PositionOf& position_of, remainders<Count>& r) noexcept {
   const wide::fixed_point* turns = f.turns.data() + first;
@@ -214,7 +216,7 @@ void reduce(const frequency_table& f, std::size_t first, const PositionOf& posit
 
 #endif
 
-// cos(pi/2 t) and sin(pi/2 t) / t in powers of z = t^2, minimax: within 2^-43.7 and 2^-37.6.
+// Minimax polynomials in z = t^2 for cos(pi/2 t) and sin(pi/2 t) / t: within 2^-43.7 and 2^-37.6.
 inline doubles short_cosine(doubles z) noexcept {
   return 0.999999999999934358 +
          z * (-1.233700550118188616 +
@@ -246,11 +248,11 @@ void cos_sin_block(const frequency_table& f, std::size_t first, const PositionOf
   }
 }
 
-// position_of(pair) is a position_t, or a double where reduces_real_positions.
+// position_of(pair) is a position_t, or a double if reduces_real_positions.
 template <class PositionOf>
 void cos_sin_blocks(const frequency_table& f, std::size_t first, std::size_t count, const PositionOf& position_of,
                     float* cos, float* sin) noexcept {
-  // No shorter blocks: without FMA, a wide load of what two narrower stores have just written would wait for them.
+  // No shorter blocks: without FMA, a wide load of what two narrower stores have just written would stall.
   constexpr std::size_t block = frequency_table::block;
   std::size_t done = 0;
   for (; count - done >= 64; done += 64) cos_sin_block<64>(f, first + done, position_of, cos + done, sin + done);
@@ -278,7 +280,7 @@ void cos_sin_in_float(const frequencies& f, const Position* position_by_axis, st
   }
 }
 
-// Of float products, each an angle of its own: its cosine and sine are those of so many radians.
+// For float32 angles: each product is rounded to float, and the results are the cosine and sine of so many radians.
 template <real T, class Position>
 void cos_sin_of_float32_angles(const frequencies& f, const Position* position_by_axis, std::size_t first,
                                std::size_t count, T* cos, T* sin) noexcept {
@@ -301,13 +303,13 @@ void cos_sin_of_float32_angles(const frequencies& f, const Position* position_by
 /// Cosine and sine of position * inv_freq for `num_pairs` pairs from `first_pair` on, of unit magnitude: the attention
 /// factor is left to the caller.
 ///
-/// Positions  one for each axis of `f`, any 32-bit integer.
-/// Accuracy   float within 0.5001 ulp, double within 0.51 ulp of the cosine and sine of the exact product, fast math or
-///            not, for frequencies of 2^-80 and more in size and for zero. (Float without FMA: where the angle is 2^-55
-///            of a quarter turn or more from any multiple of one, which takes a list made for it to miss.)
-///            A pair's result depends on its position alone, not on the pairs around it. With float32_angles the same
-///            holds of the angle that float32 gives, which is another one.
-/// Memory     reads `f` and the positions, writes the outputs, which may not overlap; allocates nothing.
+/// Positions  one per axis of `f`, any 32-bit integer.
+/// Accuracy   float within 0.5001 ulp, double within 0.51 ulp of the cosine and sine of the exact product, with or
+///            without fast math, for frequencies of magnitude 2^-80 or more and for zero. (Float without FMA: if the
+///            angle is at least 2^-55 of a quarter turn away from any multiple of one, which only a list made for it
+///            can miss.) A pair's result depends on its position alone, not on the pairs around it. With float32_angles
+///            the same holds for the angle that float32 gives, which is a different one.
+/// Memory     reads `f` and the positions, writes the outputs, which must not overlap; allocates nothing.
 template <real T>
 void cos_sin(const frequencies& f, const position_t* position_by_axis, index_t first_pair, index_t num_pairs, T* cos,
              T* sin) noexcept {
@@ -327,8 +329,8 @@ void cos_sin(const frequencies& f, const position_t* position_by_axis, index_t f
 
 /// The same for real-valued positions.
 ///
-/// Positions  any double below 2^63 in size, taken as exact; others, infinities and NaN among them, give NaN.
-/// Accuracy   the same while position * inv_freq is 2^-120 or more in size, or zero; 2^-190 absolute below.
+/// Positions  any double below 2^63 in magnitude, taken as exact; others, including infinities and NaN, give NaN.
+/// Accuracy   the same if position * inv_freq is zero or at least 2^-120 in magnitude; 2^-190 absolute below.
 template <real T>
 void cos_sin(const frequencies& f, const double* position_by_axis, index_t first_pair, index_t num_pairs, T* cos,
              T* sin) noexcept {

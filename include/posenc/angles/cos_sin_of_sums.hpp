@@ -1,4 +1,4 @@
-// Cosine and sine of sums of products, for frequencies that are learned and so have no table.
+// Cosine and sine of sums of products, for learned frequencies, which have no table.
 #pragma once
 
 #include <posenc/angles/cos_sin.hpp>
@@ -17,7 +17,7 @@ namespace detail {
 inline constexpr index_t max_summed_pairs = 128;
 inline constexpr index_t max_summed_axes = 8;
 
-/// Adds a phase to another, modulo one turn.
+/// Adds a phase to a sum of phases, modulo one turn.
 inline void add_phase(std::array<std::uint64_t, 3>& sum, const phase& p) noexcept {
   const std::uint64_t flip = p.negative ? ~std::uint64_t{0} : 0;
   uint128_t carry = p.negative ? 1 : 0;
@@ -28,7 +28,7 @@ inline void add_phase(std::array<std::uint64_t, 3>& sum, const phase& p) noexcep
   }
 }
 
-/// One coordinate on each axis and the frequencies that it meets there: [num_axes, axis_stride], the first `count` of each.
+/// One coordinate per axis, and the frequencies of that axis: [num_axes, axis_stride], the first `count` of each.
 template <real F>
 struct summed_products {
   const double* coordinates = nullptr;  // [num_axes]
@@ -42,7 +42,7 @@ struct summed_products {
   }
 };
 
-/// In integers. A coordinate becomes turns per unit of frequency, and the frequency, a double, their multiple.
+/// In integers. A coordinate becomes turns per unit of frequency, to be multiplied by the frequency, a double.
 template <real T, real F>
 void cos_sin_of_exact_sums(const summed_products<F>& x, T* cos, T* sin) noexcept {
   wide::fixed_point turns[max_summed_axes];
@@ -61,7 +61,7 @@ void cos_sin_of_exact_sums(const summed_products<F>& x, T* cos, T* sin) noexcept
   }
 }
 
-/// In double and in vectors, while no product is so large that its rounding could be seen in a float. False: it is.
+/// In vectors of double. Returns false if the products are so large that their rounding could show in a float.
 template <real F>
 bool cos_sin_of_short_sums(const frequencies& radians, const summed_products<F>& x, float* cos, float* sin) noexcept {
   constexpr index_t padded = max_summed_pairs + static_cast<index_t>(frequency_table::block);
@@ -84,9 +84,10 @@ bool cos_sin_of_short_sums(const frequencies& radians, const summed_products<F>&
 
 /// cos[i], sin[i] of the sum over the axes of coordinates[a] * inv_freq[a, i], for at most max_summed_pairs pairs.
 ///
-/// radians   frequencies of 1, as many as pairs
-/// Accuracy  double within 0.51 ulp of the cosine and sine of the exact sum, float within 0.5001 ulp, or, with FMA and
-///           sums below 2^16, 2^-36 in absolute terms besides. A frequency of 2^63 and more in size gives NaN.
+/// radians   a frequency of 1 per pair
+/// Accuracy  double within 0.51 ulp of the cosine and sine of the exact sum, float within 0.5001 ulp; with FMA, while
+///           the magnitudes of the products sum to less than 2^16, plus 2^-36 absolute. A frequency of magnitude 2^63
+///           or more gives NaN.
 template <real T, real F>
 void cos_sin_of_sums(const frequencies& radians, const summed_products<F>& x, T* cos, T* sin) noexcept {
   if constexpr (std::same_as<T, float> && reduces_real_positions) {

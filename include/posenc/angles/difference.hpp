@@ -1,4 +1,4 @@
-// What turns one list of frequencies into another.
+// The difference of two lists of frequencies.
 #pragma once
 
 #include <posenc/angles/frequencies.hpp>
@@ -10,15 +10,18 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// The frequencies by which something turned by `from` has to be turned on, to be as if turned by `to`.
+/// The frequencies that rotate what was rotated by `from` as if it had been rotated by `to`.
 ///
 ///     inv_freq = to.inv_freq - from.inv_freq, attention_factor = to.attention_factor / from.attention_factor
 ///
-/// Errors     another number of frequencies, or another axis for one of them, throws invalid_argument.
-/// Accuracy   2^-192 of a turn a position, as the lists themselves: a difference loses no digits.
+/// Errors     a different number of frequencies, a different axis for one of them, or float32_angles in either list
+///            throws invalid_argument.
+/// Accuracy   2^-192 of a turn per position: a difference loses no digits of the lists.
 inline frequencies difference(const frequencies& to, const frequencies& from) {
   require(to.size() == from.size(), "difference", "number of frequencies", to.size(), "#, as many as in the other list",
           from.size());
+  require(!to.float32_angles() && !from.float32_angles(), "difference", "float32_angles", 1,
+          "0: a difference of rounded angles is not linear");
   std::vector<wide> inv_freq;
   std::vector<index_t> axes;
   const wide radians_per_turn = 2 * wide::pi();

@@ -1,4 +1,4 @@
-// How fast each pair of columns turns with position, exactly.
+// How fast each pair of columns rotates with position, exactly.
 #pragma once
 
 #include <posenc/angles/wide.hpp>
@@ -21,20 +21,20 @@ namespace detail {
 inline bool is_positive(double value) noexcept {  // and finite
   return std::bit_cast<std::uint64_t>(value) - 1 < 0x7fef'ffff'ffff'ffffU;
 }
-inline bool is_below_two_to(int power, double value) noexcept {  // in size
+inline bool is_below_two_to(int power, double value) noexcept {  // in magnitude
   return static_cast<int>(std::bit_cast<std::uint64_t>(value) >> 52 & 0x7ffU) < 1023 + power;
 }
 
-// What cos_sin reads, one entry a pair.
+// What cos_sin reads, one entry per pair.
 struct frequency_table {
   std::vector<double> inv_freq;
   std::vector<wide::fixed_point> turns;  // per position
   // The fractions of `turns` in quarter turns, from -2 to 2, each as a sum of three doubles.
   std::vector<double> high, middle, low;
   std::vector<index_t> axis;
-  bool fraction_only = false;  // a pair does half a turn or more a position: the doubles serve whole positions only
+  bool fraction_only = false;  // a pair makes half a turn or more per position: the doubles serve integers only
 
-  // All but inv_freq are read in blocks that may begin at any pair, so zeros follow the last one.
+  // All but inv_freq are read in blocks that may begin at any pair, so the last pair is followed by zeros.
   static constexpr std::size_t block = 32;
 
   explicit frequency_table(std::span<const wide> exact) {
@@ -61,16 +61,16 @@ struct frequency_table {
 
 }  // namespace detail
 
-/// The frequencies of an encoding: pair i turns by inv_freq(i) radians from one position to the next. An immutable
-/// value, made by a recipe (default_frequencies, llama3_frequencies, ...) or from a list.
+/// The frequencies of an encoding: pair i rotates by inv_freq(i) radians per position. An immutable value, made by a
+/// recipe (default_frequencies, llama3_frequencies, ...) or from a list.
 ///
 ///     const frequencies powers = geometric_frequencies(10000, 64, 64);   // 10000^(-i/64)
 ///     const frequencies listed(std::vector<float>{1.0f, 0.1f, 0.0f});    // these floats, taken as exact
 ///
-/// A pair of frequency zero does not turn, a negative one turns backwards.
+/// A pair of frequency zero does not rotate, one of negative frequency rotates backwards.
 ///
-/// Storage    72 bytes a pair: turns per position with 192 bits after the point, and what cos_sin wants beside them.
-/// Errors     a frequency that is not finite, or 2^62 or more in size, throws invalid_argument.
+/// Storage    72 bytes per pair: turns per position with 192 bits after the point, and what else cos_sin needs.
+/// Errors     a frequency that is not finite, or of magnitude 2^62 or more, throws invalid_argument.
 /// Accuracy   2^-193 of a turn; inv_freq() is the nearest double.
 class frequencies {
  public:
@@ -83,16 +83,16 @@ class frequencies {
   index_t size() const noexcept { return std::ssize(table_.inv_freq); }  // pairs
   double inv_freq(index_t pair) const noexcept { return table_.inv_freq[static_cast<std::size_t>(pair)]; }
 
-  /// Which of a token's positions a pair turns with: 0 unless with_axes said otherwise.
+  /// The position axis that a pair rotates with: 0 unless set by with_axes.
   index_t axis(index_t pair) const noexcept { return table_.axis[static_cast<std::size_t>(pair)]; }
   index_t num_axes() const noexcept { return num_axes_; }
 
-  /// What cosine and sine are to be multiplied with (YaRN, LongRoPE). cos_sin leaves it out.
+  /// Factor for cosine and sine (YaRN, LongRoPE), which cos_sin leaves to its caller.
   double attention_factor() const noexcept { return attention_factor_; }
-  /// What the scale of the softmax is to be multiplied with (DeepSeek).
+  /// Factor for the softmax scale (DeepSeek).
   double softmax_multiplier() const noexcept { return softmax_multiplier_; }
 
-  /// The same frequencies, pair i turning with position axis_of_pair[i]: M-RoPE, grids, video.
+  /// The same frequencies, with pair i on position axis axis_of_pair[i]: M-RoPE, grids, video.
   frequencies with_axes(std::span<const index_t> axis_of_pair) const {
     require(std::ssize(axis_of_pair) == size(), "frequencies", "number of axes listed", std::ssize(axis_of_pair),
             "#, one for each pair", size());
@@ -118,7 +118,7 @@ class frequencies {
     changed.softmax_multiplier_ = multiplier;
     return changed;
   }
-  /// Every frequency times `factor`: a timestep's scale, say.
+  /// Every frequency times `factor`, such as the scale of a timestep.
   frequencies scaled(double factor) const {
     require(detail::is_below_two_to(62, factor), "frequencies", "factor", factor, "finite and less than 2^62 in size");
     const wide radians = 2 * wide::pi() * factor;
@@ -132,11 +132,11 @@ class frequencies {
     return changed;
   }
 
-  /// The angles of a reference that works in float32 throughout: inv_freq rounded to float, and its product with the
-  /// position, itself a float, rounded to float. They are off by up to 1e-7 of the angle, 0.01 radians at position 131071;
-  /// a model trained with them may want them. For inputs that must agree to the last bit, know three things: a reference's
-  /// own power may be a float away from the nearest one, so give its list where it is at hand; its cosine and sine may
-  /// be a float away from the nearest ones, which are what cos_sin returns here; and scaled recipes round in between.
+  /// Angles as a float32 reference computes them: inv_freq rounded to float, and its product with the position, also a
+  /// float, rounded to float. They are off by up to 1e-7 of the angle, 0.01 radians at position 131071; a model trained
+  /// with them may need them. Three things may still differ in the last bit: a reference's own powers may be a float
+  /// away from the nearest one, so pass its list if you have it; its cosine and sine may be a float away from the
+  /// nearest ones, which cos_sin returns; and scaled recipes round in between.
   frequencies with_float32_angles() const {
     std::vector<float> rounded;
     for (const double value : table_.inv_freq) rounded.push_back(static_cast<float>(value));
@@ -177,7 +177,8 @@ class frequencies {
 
 namespace detail {
 
-/// base^(-i / denominator) for i from 0 to num_pairs - 1. Multiplied up: a hundred thousand pairs cost 17 of 250 bits.
+/// base^(-i / denominator) for i from 0 to num_pairs - 1. By repeated multiplication: a hundred thousand pairs lose 17
+/// of 250 bits.
 inline std::vector<wide> powers(const wide& base, index_t num_pairs, const wide& denominator) {
   std::vector<wide> inv_freq(1, wide(1));
   if (num_pairs == 1) return inv_freq;
@@ -188,8 +189,8 @@ inline std::vector<wide> powers(const wide& base, index_t num_pairs, const wide&
 
 }  // namespace detail
 
-/// base^(-i / denominator) for pair i: the frequencies of sinusoidal tables, whose denominator is half the width or, in
-/// another tradition, one less.
+/// base^(-i / denominator) for pair i: the frequencies of sinusoidal tables, whose denominator is half the width or, by
+/// another convention, one less.
 ///
 /// Errors     base not above 0, num_pairs < 1, or denominator not above 0 with more than one pair: invalid_argument.
 /// Source     Vaswani et al. 2017, arXiv:1706.03762, section 3.5.

@@ -1,4 +1,4 @@
-// A real number of 256 bits, in which frequencies are computed once.
+// A 256-bit real number, in which frequencies are computed once.
 #pragma once
 
 #include <posenc/isa.hpp>
@@ -18,16 +18,16 @@ namespace detail {
 __extension__ typedef unsigned __int128 uint128_t;  // GCC and Clang have it on every 64-bit target
 }
 
-/// A real number with a mantissa of 256 bits, to write the formula of a frequency in as the paper has it.
+/// A real number with a 256-bit mantissa, for writing frequency formulas as the papers do.
 ///
 ///     const wide ratio = pow(rope_theta, wide(-2) / rotary_dim);
 ///
-/// Made of integers alone, so that no compiler option touches a digit. Neither infinities nor NaN exist: a divisor of
-/// zero, a logarithm of what is not positive and sizes beyond 2^(2^28) are the caller's to prevent.
+/// Made of integers only, so that no compiler option affects a digit. There are no infinities or NaN: the caller has to
+/// prevent division by zero, logarithms of numbers that are not positive, and magnitudes beyond 2^(2^28).
 ///
 /// Accuracy   relative 2^-250 for + (of the larger operand), * and /, 2^-240 for exp, log and pow while y log x is
-///            below 100 in size; + and * are exact where 254 bits hold the result. A double comes in exactly and goes
-///            out to nearest.
+///            below 100 in magnitude; + and * are exact if the result fits in 254 bits. Converting from double is
+///            exact, to double rounds to nearest.
 class wide {
  public:
   constexpr wide() noexcept = default;  // zero
@@ -60,7 +60,7 @@ class wide {
 
   /// Two's complement with 192 bits after the point, most significant word first.
   using fixed_point = std::array<std::uint64_t, 4>;
-  /// To nearest; the size must be below 2^63.
+  /// Rounds to nearest; the magnitude must be below 2^63.
   fixed_point to_fixed_point() const noexcept {
     const limbs rounded = add(shift_right(limbs_, 63 - exponent_), {0, 0, 0, 1});
     const limbs magnitude = shift_right(rounded, 1);
@@ -79,7 +79,7 @@ class wide {
     const bool swapped = compare_sizes(a, b) < 0;
     const wide& large = swapped ? b : a;
     const wide& small = swapped ? a : b;
-    // One bit down, so that a carry has room.
+    // Shifted right by one bit, to leave room for a carry.
     const limbs x = shift_right(large.limbs_, 1);
     const limbs y = shift_right(small.limbs_, 1 + large.exponent_ - small.exponent_);
     return normalised(a.negative_ == b.negative_ ? add(x, y) : subtract(x, y), large.exponent_ + 1, large.negative_);
@@ -100,7 +100,7 @@ class wide {
                       a.negative_ != b.negative_);
   }
   friend wide operator/(const wide& a, const wide& b) noexcept {
-    // Newton's iteration for 1/b doubles the 53 bits of the first guess three times.
+    // Newton's iteration for 1/b doubles the 53 bits of the initial guess three times.
     const wide size = b.negative_ ? -b : b;
     wide inverse = 1 / static_cast<double>(size.scaled_by_power_of_two(-size.exponent_));
     inverse = inverse.scaled_by_power_of_two(-size.exponent_);
@@ -127,7 +127,7 @@ class wide {
   friend wide ceil(const wide& x) noexcept { return -floor(-x); }
 
   friend wide exp(const wide& x) noexcept {
-    // e^x = 2^k (e^r)^256 with |r| < 2^-9.5, so that twenty terms of the series leave 2^-265.
+    // e^x = 2^k (e^r)^256 with |r| < 2^-9.5, so that twenty terms of the series leave an error of 2^-265.
     const auto k = static_cast<int>(std::lrint(static_cast<double>(x) / 0.6931471805599453));
     const wide r = (x - k * ln2()).scaled_by_power_of_two(-8);
     // Horner's rule for 20! (e^r - 1) / r: the coefficients 20!/n! are integers.
@@ -141,9 +141,10 @@ class wide {
     for (int i = 0; i < 8; ++i) sum = sum * sum;
     return sum.scaled_by_power_of_two(k);
   }
-  /// Of a positive number.
+  /// x > 0.
   friend wide log(const wide& x) noexcept {
-    // x = m 2^e with m near 1, so that log(1) is zero. Halley's iteration triples the 50 bits of the guess each time.
+    // x = m 2^e with m near 1, so that log(1) is zero. Halley's iteration triples the 50 bits of the initial guess
+    // twice.
     wide m = x.scaled_by_power_of_two(-x.exponent_);
     const int e = x.exponent_ - (m < 0.7 ? 1 : 0);
     m = x.scaled_by_power_of_two(-e);
@@ -205,7 +206,7 @@ class wide {
   }
   static limbs subtract(const limbs& x, const limbs& y) noexcept { return add(x, {~y[0], ~y[1], ~y[2], ~y[3]}, 1); }
 
-  // The value is 0.limbs * 2^exponent, the first bit of the limbs set; zero has the least exponent of all.
+  // The value is 0.limbs * 2^exponent, with the first bit of the limbs set; zero has the lowest exponent.
   int exponent_ = exponent_of_zero;
   limbs limbs_{};
   bool negative_ = false;

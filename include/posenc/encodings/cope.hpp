@@ -13,21 +13,22 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Adds a bias by contextual position: the sum of gates between a key and its query, so that a position may count
-/// sentences or nouns where the gates open on them.
+/// Adds a bias by contextual position: the sum of the gates between a key and its query, which may count sentences or
+/// nouns, if the gates open on them.
 ///
 ///     gate[i, j]     = sigmoid(score[i, j])                             0 where the score is masked
 ///     position[i, j] = min(gate[i, j] + ... + gate[i, last key], max_positions - 1)
-///     score[i, j]   += <q[i], embedding[position[i, j]]>                linear between two rows; q without the scale
+///     score[i, j]   += <q[i], embedding[position[i, j]]>                linear between two rows; q unscaled
 ///
 /// Acts on    scores before the softmax; reads scores and queries. For causal attention: keys after the query count
 ///            unless they are masked. One table serves all heads.
-/// Positions  none: keys count in the order of the sequence.
-/// Storage    the embedding [max_positions, head_dim]; scratch of max_positions + 1 values a query.
-/// Errors     an embedding that is no multiple of head_dim throws invalid_argument; check_scores finds another one.
-/// Accuracy   a position within n epsilon after n keys, in the kernel's type. With a scale of 0 the queries are lost,
-///            and so is the bias.
-/// Gradient   of the embedding, the queries, and through the gates of the scores.
+/// Positions  none: keys are counted in sequence order.
+/// Storage    the embedding [max_positions, head_dim]; scratch of max_positions + 1 values per query.
+/// Errors     an embedding whose size is not a multiple of head_dim throws invalid_argument; check_scores reports a
+///            different head_dim.
+/// Accuracy   a position within n epsilon after n keys, in the kernel's type. A scale of 0 loses the queries, and so
+///            the bias.
+/// Gradient   of the embedding, the queries and, through the gates, the scores.
 /// Source     Golovneva et al. 2024, arXiv:2405.18719; scaled gates and unscaled bias as in x-transformers.
 template <real T>
 class cope {
@@ -58,12 +59,12 @@ class cope {
 
   template <real U>
   void add_to_scores(const score_tile<U>& tile) const noexcept {
-    const auto [sums, products] = cut<U>(tile);
-    const auto add = [&, sums = sums, products = products](index_t q, U& score) {
-      sums[q] += gate(score);
-      const place<U> at = place_of(sums[q]);
-      const U below = products[at.below * tile.num_queries + q];
-      const U above = products[at.above * tile.num_queries + q];
+    const memory<U> of = cut<U>(tile);
+    const auto add = [&](index_t q, U& score) {
+      of.sums[q] += gate(score);
+      const place<U> at = place_of(of.sums[q]);
+      const U below = of.products[at.below * tile.num_queries + q];
+      const U above = of.products[at.above * tile.num_queries + q];
       score += below + at.weight * (above - below);
     };
     if (tile.query_stride == 1) {
@@ -97,7 +98,7 @@ class cope {
  private:
   template <real U>
   struct memory {
-    U* sums;      // [num_queries]: of the gates of all keys so far
+    U* sums;      // [num_queries]: sums of the gates of all keys so far
     U* products;  // [max_positions, num_queries]: <q, embedding row>
   };
   template <real U>
@@ -114,12 +115,12 @@ class cope {
   template <real U>
   struct place {
     index_t below, above;
-    U weight;  // of the one above
+    U weight;  // of the row above
   };
   template <real U>
   place<U> place_of(U sum) const noexcept {
     const index_t last = max_positions() - 1;
-    const U position = sum < static_cast<U>(last) ? sum : static_cast<U>(last);  // a NaN as well
+    const U position = sum < static_cast<U>(last) ? sum : static_cast<U>(last);  // also if it is NaN
     // Clamped again, because under fast math a NaN may pass the comparison, and this is an index.
     const index_t below = std::clamp<index_t>(static_cast<index_t>(position), 0, last);
     return {below, std::min(below + 1, last), position - static_cast<U>(below)};
@@ -132,7 +133,7 @@ class cope {
     return tile.scale == U(0) ? U(0) : value / tile.scale;
   }
 
-  /// out[q] = <q, embedding_row>, the queries without their scale.
+  /// out[q] = <q, embedding_row>, with unscaled queries.
   template <real U>
   void multiply(const score_tile<U>& tile, const T* embedding_row, U* out) const noexcept {
     if (tile.query_token_stride == 1) {
@@ -150,7 +151,7 @@ class cope {
 
   template <real U>
   U product(const score_tile<U>& tile, index_t q, const T* embedding_row) const noexcept {
-    constexpr index_t lanes = 8;  // sums of their own, so that the loop vectorises
+    constexpr index_t lanes = 8;  // one sum per lane, so that the loop vectorizes
     U sums[lanes] = {};
     index_t d = 0;
     for (; d + lanes <= head_dim_; d += lanes) {
@@ -169,9 +170,9 @@ class cope {
   //     dL/dgate[j]   = sum over k <= j of dL/dposition[k]
   //     dL/dscore[j]  = G + gate (1 - gate) dL/dgate[j]
   //
-  // The sum over k <= j is the total less the sum over k > j, so both walks run as `add_to_scores` does, from the last
-  // key to the first, and meet the same positions. These only rise on the way: the rows in hand change max_positions
-  // times, and nothing need be kept for each key.
+  // The sum over k <= j is the total minus the sum over k > j, so both walks run like `add_to_scores`, from the last
+  // key to the first, and meet the same positions. These only rise on the way: the current rows change max_positions
+  // times at most, and nothing has to be kept per key.
 
   /// A walk over the keys of one query, from the last to the first.
   template <real U>
@@ -184,7 +185,7 @@ class cope {
     place<U> at{-1, -1, 0};
     U difference = 0;  // of the products with the rows above and below
 
-    /// Moves to key k; calls `leave()` when the rows in hand are about to change.
+    /// Moves to key k; calls `leave()` when the current rows are about to change.
     template <class Leave>
     void move_to(index_t k, Leave leave) {
       open = gate(before.score(q, k));
@@ -199,12 +200,12 @@ class cope {
     }
   };
 
-  /// Into the embedding and the query; returns the sum of dL/dposition over all keys.
+  /// Adds the gradients of the embedding and the query; returns the sum of dL/dposition over all keys.
   template <real U>
   double add_parameter_gradients(const score_tile<U>& before, const score_gradients<U>& gradients,
                                  index_t q) const noexcept {
     double slopes = 0;
-    U below = 0;  // dL/dz of the rows in hand
+    U below = 0;  // dL/dz of the current rows
     U above = 0;
     walk<U> w{*this, before, q};
     const auto flush = [&] {
@@ -225,7 +226,7 @@ class cope {
     return slopes;
   }
 
-  /// Of z[p] = <q, embedding[p]>.
+  /// Adds the gradients through z[p] = <q, embedding[p]>.
   template <real U>
   void add_row_gradient(const score_tile<U>& before, const score_gradients<U>& gradients, index_t q, index_t p,
                         U gradient) const noexcept {

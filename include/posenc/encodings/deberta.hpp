@@ -16,13 +16,13 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// DeBERTa's bucket of a distance (query minus key): the distance itself up to position_buckets / 2 in size, further
-/// ones in buckets that widen geometrically. There is no last bucket.
+/// DeBERTa's bucket of a distance (query minus key): the distance itself up to position_buckets / 2 in magnitude,
+/// farther ones in buckets that widen geometrically. There is no last bucket.
 ///
 ///     bucket(r) = r                                                                |r| <= mid = position_buckets / 2
 ///     bucket(r) = sign(r) (mid + ceil((mid - 1) ln(|r|/mid) / ln((max_relative_positions - 1)/mid)))    otherwise
 ///
-/// Exact, where a logarithm may fall on the other side of an edge. mid >= 1 and max_relative_positions > mid + 1.
+/// Exact, whereas a logarithm may fall on the wrong side of an edge. Requires 1 <= mid < max_relative_positions - 1.
 inline std::int64_t deberta_bucket(position_t distance, index_t position_buckets, index_t max_relative_positions) {
   const index_t mid = position_buckets / 2;
   const std::int64_t size = distance < 0 ? -std::int64_t{distance} : distance;
@@ -43,7 +43,7 @@ inline std::int64_t deberta_bucket(position_t distance, index_t position_buckets
   return distance < 0 ? -(mid + rounded) : mid + rounded;
 }
 
-/// Vectors that serve all tokens, projected as queries and keys are, and the buckets that choose among them.
+/// Vectors shared by all tokens, projected as queries and keys are, and the buckets that select them.
 template <real T>
 struct deberta_params {
   index_t num_heads = 0;
@@ -55,20 +55,20 @@ struct deberta_params {
   std::span<const T> pos_queries{};  // the same; empty: no position-to-content term
 };
 
-/// Adds the products of a query with a key that stands for their distance, and of a key with such a query.
+/// Adds the product of the query with a relative key for the distance, and of the key with a relative query.
 ///
 ///     score[h, i, j] += scale * (<q[i], pos_keys[h, row]> + <k[j], pos_queries[h, row]>)
-///     row = clip(bucket(i - j) + span, 0, 2 span - 1),   span = position_buckets, or max_relative_positions without
+///     row = clip(bucket(i - j) + span, 0, 2 span - 1),   span = position_buckets, or max_relative_positions if none
 ///
-/// The model's scale is 1 / sqrt(head_dim * (1 + number of the terms)): give it to `attend`.
+/// The model's scale is 1 / sqrt(head_dim * (1 + number of terms)): pass it to `attend`.
 ///
 /// Acts on    scores before the softmax; reads queries (for pos_keys) and keys (for pos_queries).
-/// Positions  any 32-bit; only differences count, and they are 32-bit too.
+/// Positions  any 32-bit; only differences count, which must fit 32 bits too.
 /// Storage    the vectors, and the least distance of each bucket.
 /// Errors     heads or head_dim below 1, neither kind of vector, vectors of other sizes, position_buckets of 1, or a
-///            max_relative_positions that leaves nothing to widen throw invalid_argument; check_scores finds another
-///            head_dim and heads without vectors.
-/// Accuracy   buckets are exact, by integers; products of head_dim numbers in the type of the scores.
+///            max_relative_positions that leaves nothing to widen throw invalid_argument; check_scores reports a
+///            different head_dim and heads without vectors.
+/// Accuracy   buckets are exact, by integer arithmetic; products of head_dim numbers in the type of the scores.
 /// Gradient   of pos_keys, then of pos_queries, of queries and of keys.
 /// Source     He et al. 2021, arXiv:2006.03654 and arXiv:2111.09543; transformers' deberta_v2.
 template <real T>
@@ -96,7 +96,7 @@ class deberta {
   index_t num_heads() const noexcept { return num_heads_; }
   index_t span() const noexcept { return span_; }  // half of the rows
 
-  /// The vector for a query that stands `distance` after a key.
+  /// The row of vectors for a query `distance` after a key.
   index_t row(position_t distance) const noexcept {
     const index_t size = std::min(distance < 0 ? -index_t{distance} : index_t{distance}, furthest_);
     index_t bucket = std::min(size, num_exact_);
@@ -188,7 +188,7 @@ class deberta {
         });
   }
 
-  /// The least distance of each bucket behind the exact ones, up to the one that the last row stands for.
+  /// The least distance of each bucket beyond the exact ones, up to the bucket of the last row.
   void list_first_distances(const deberta_params<T>& params) {
     const index_t mid = params.position_buckets / 2;
     num_exact_ = mid;

@@ -1,4 +1,4 @@
-// A matrix of biases from elsewhere: an additive mask, another library's bias.
+// A matrix of biases from the caller: an additive mask, another library's bias.
 #pragma once
 
 #include <posenc/concepts.hpp>  // tile_bias, scalar, index_t
@@ -13,29 +13,29 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// What happens to keys behind the last column of a matrix: an error, or they may not be attended (ONNX).
+/// What happens to keys beyond the last column of a matrix: an error, or they are masked (ONNX).
 enum class beyond_last_key { refuse, mask };
 
 struct dense_bias_params {
   index_t num_heads = 1;    // 1: the same for all heads
   index_t num_queries = 1;  // 1: the same for all queries
   index_t num_keys = 0;
-  std::optional<index_t> head_stride = {};   // in elements; without, [num_heads, num_queries, num_keys] is dense
+  std::optional<index_t> head_stride = {};   // in elements; default: [num_heads, num_queries, num_keys] is dense
   std::optional<index_t> query_stride = {};  // in elements
   index_t key_stride = 1;                    // in elements
-  index_t first_query = 0;                   // row of the call's first query, where a call is a chunk
+  index_t first_query = 0;                   // row of the call's first query, if a call is a chunk
   beyond_last_key beyond = beyond_last_key::refuse;
-  bool trainable = false;  // the matrix is a parameter: `add_to_scores_backward` sums a gradient of it
+  bool trainable = false;  // the matrix is a parameter: `add_to_scores_backward` sums its gradient
 };
 
-/// Adds a matrix that lies in somebody else's memory, by index: positions play no part.
+/// Adds a matrix in the caller's memory, by index: positions play no part.
 ///
 ///     score[h, i, j] += matrix[h, first_query + i, j]
 ///
-/// Acts on    scores before the softmax. Minus infinity masks a pair; a mask of booleans is an option of `attend`.
+/// Acts on    scores before the softmax. Minus infinity masks a pair; boolean masks are an option of `attend`.
 /// Positions  none; i is the row in the call's queries, j the key's index in the sequence, h the head in the model.
 /// Storage    a pointer and strides, for any element type; the memory must outlive it.
-/// Errors     a size below 1 (num_keys: 0), or a negative first_query, throws invalid_argument; check_scores finds
+/// Errors     a size below 1 (num_keys: 0), or a negative first_query, throws invalid_argument; check_scores reports
 ///            heads, queries and keys outside the matrix.
 /// Accuracy   one rounding of each sum; a matrix wider than the scores is rounded to their type first.
 /// Gradient   of the matrix if it is `trainable`, dense [num_heads, num_queries, num_keys]; heads or queries that share
@@ -103,7 +103,7 @@ class dense_bias {
   }
 
  private:
-  // Strides of dimensions that have one entry for all are zero.
+  // Dimensions with one entry for all have stride zero.
   index_t row(index_t head, index_t query) const noexcept {
     return head * head_stride_ + (params_.first_query + query) * query_stride_;
   }
@@ -113,7 +113,7 @@ class dense_bias {
     return std::clamp<index_t>(params_.num_keys - tile.first_key, 0, tile.num_keys);
   }
 
-  /// The keys of a query lie together in the tile.
+  /// For tiles in which the keys of a query are contiguous.
   template <real T>
   void add_by_query(const score_tile<T>& tile, const S* matrix, index_t num_keys) const noexcept {
     if (params_.key_stride == 1)
@@ -122,7 +122,7 @@ class dense_bias {
       add_by_pair(tile, matrix, num_keys);
   }
 
-  /// The queries of a key lie together in the tile.
+  /// For tiles in which the queries of a key are contiguous.
   template <real T>
   void add_by_key(const score_tile<T>& tile, const S* matrix, index_t num_keys) const noexcept {
     if (query_stride_ == 0)
@@ -136,7 +136,8 @@ class dense_bias {
       add_by_pair(tile, matrix, num_keys);
   }
 
-  /// `attend` goes from the last keys to the first, and rows are too far apart for the processor to see what comes next.
+  /// Prefetches for the next tile: `attend` goes from the last keys to the first, and rows are too far apart for
+  /// hardware prefetchers.
   template <real T>
   void fetch_tile_before(const score_tile<T>& tile, const S* matrix) const noexcept {
     const index_t count = std::min(tile.first_key, tile.num_keys);

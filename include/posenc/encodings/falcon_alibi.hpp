@@ -1,4 +1,4 @@
-// Falcon's ALiBi: slopes of bfloat16, and a bias that is scaled with the scores.
+// Falcon's ALiBi: bfloat16 slopes, and a bias that is scaled with the scores.
 #pragma once
 
 #include <posenc/concepts.hpp>  // relative_bias, real, index_t, position_t
@@ -18,20 +18,20 @@ struct falcon_alibi_params {
   double scale = 0;  // that of the scores: 1 / sqrt(head_dim) in the model
 };
 
-/// Lowers a product of query and key in proportion to distance, before both are scaled, so that the slope which
-/// counts is smaller by that scale than `alibi`'s.
+/// Lowers the product of query and key in proportion to distance before scaling, so that the effective slope is
+/// `alibi`'s times the scale.
 ///
 ///     score[h, i, j] = scale * (<q[i], k[j]> - slopes[h] * |i - j|)
 ///
 /// The slopes are ALiBi's, rounded to bfloat16.
 ///
-/// Acts on    scores before the softmax; queries and keys stay as they are.
-/// Positions  any 32-bit; only differences count, and they are 32-bit too.
+/// Acts on    scores before the softmax; queries and keys are unchanged.
+/// Positions  any 32-bit; only differences count, which must fit 32 bits too.
 /// Storage    num_heads scalars, computed once, in double.
-/// Errors     num_heads < 1 or a scale that is not finite and above 0 throws invalid_argument; check_scores finds
+/// Errors     num_heads < 1 or a scale that is not finite and above 0 throws invalid_argument; check_scores reports
 ///            heads without a slope.
-/// Accuracy   2 ulp. The model rounds slope * key position to bfloat16 as well, which at position 2047 is off by up
-///            to 4 slopes; that is left out.
+/// Accuracy   2 ulp. The model also rounds slope * key position to bfloat16, which at position 2047 is off by up to 4
+///            slopes; that rounding is left out.
 /// Gradient   of the slopes.
 /// Source     transformers' falcon; ALIBI_WITH_SCALE of TensorRT-LLM, scale_alibi of CTranslate2.
 template <real T>
@@ -45,7 +45,7 @@ class falcon_alibi {
   std::span<const T> slopes() const noexcept { return slopes_; }  // [num_heads], before the scale
   double scale() const noexcept { return scale_; }
 
-  /// What `head` adds to the score of a query that stands `distance` after a key; zero for zero.
+  /// The bias of `head` for a query `distance` after a key; zero for distance zero.
   T bias(index_t head, position_t distance) const noexcept {
     const T slope = static_cast<T>(scale_) * slopes_[static_cast<std::size_t>(head)];
     return -slope * std::abs(static_cast<T>(distance));
@@ -77,7 +77,7 @@ class falcon_alibi {
     const auto rung = std::bit_floor(count);
     std::vector<T> slopes;
     for (std::size_t h = 0; h < count; ++h) {
-      // Heads past the last power of two fall halfway between the first ones.
+      // Heads past the largest power of two fall halfway between the first ones.
       const double step = h < rung ? static_cast<double>(h) + 1.0 : static_cast<double>(h - rung) + 0.5;
       slopes.push_back(widen<T>(narrow<bf16>(std::exp2(-8 * step / static_cast<double>(rung)))));
     }

@@ -1,4 +1,4 @@
-// FIRE: a small network of the distance relative to the query's position.
+// FIRE: a small network on the distance relative to the query's position.
 #pragma once
 
 #include <posenc/concepts.hpp>  // tile_bias, real, index_t, position_t
@@ -15,7 +15,7 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// The network's weights, row by row as torch.nn.Linear keeps them, and the two learned numbers before it.
+/// The network's weights, row-major as in torch.nn.Linear, and the two learned numbers before it.
 template <real T>
 struct fire_params {
   index_t num_heads = 0;
@@ -25,31 +25,31 @@ struct fire_params {
   std::span<const T> w2{};  // [num_heads, mlp_width]
   std::span<const T> b2{};  // [num_heads]
   T c = T(0.1);             // how fast distances are compressed
-  T threshold_factor = 1;   // times threshold, the learned part of it
-  double threshold = 512;   // positions below threshold_factor * threshold are normalised as if they stood there
-  double eps = 1e-6;        // beside the normaliser
-  bool symmetric = false;   // keys after the query lie at |i - j|; otherwise at 0, for a causal mask to hide
+  T threshold_factor = 1;   // learned factor of threshold
+  double threshold = 512;   // positions below threshold_factor * threshold are normalized as if they were there
+  double eps = 1e-6;        // added to the normalizer
+  bool symmetric = false;   // keys after the query are at |i - j|; otherwise at 0, to be hidden by a causal mask
 };
 
-/// What FIRE divides by, unless told otherwise: the furthest that a key may lie from the query at position m, which
-/// is m where the sequence begins at position 0 and nothing hides its first key.
+/// What FIRE divides by, unless told otherwise: the largest distance of a key from the query at position m, which is m
+/// if the sequence begins at position 0 and nothing hides its first key.
 struct own_position {
   position_t operator()(position_t query) const noexcept { return query; }
 };
 
-/// Adds a bias that a network of two layers finds for the distance, relative to the furthest that the query can see,
-/// so that inputs stay between 0 and 1 at any length.
+/// Adds the output of a two-layer network for the distance, relative to the largest that the query can see, so that
+/// inputs stay between 0 and 1 at any length.
 ///
 ///     score[h, i, j] += sum over m of w2[h, m] relu(w1[m] x + b1[m]) + b2[h]
 ///     x = psi(distance) / (psi(max(r_max(i), |threshold_factor| threshold)) + eps),  psi(r) = ln(1 + |c| r)
 ///
-/// Acts on    scores before the softmax; queries and keys stay as they are.
+/// Acts on    scores before the softmax; queries and keys are unchanged.
 /// Positions  any 32-bit, of query and key: r_max is a function of the query's position. The default, the position
-///            itself, is right for an unshifted causal row. A window of w: [](position_t m) noexcept { return min(m,
-///            w - 1); }; a sequence that begins at position p: m - p; an encoder of n tokens: max(m, n - 1 - m).
+///            itself, is right for causal attention from position 0. A window of w: [](position_t m) noexcept { return
+///            min(m, w - 1); }; a sequence that begins at position p: m - p; an encoder of n tokens: max(m, n - 1 - m).
 /// Storage    2 + 2 mlp_width + num_heads (mlp_width + 1) scalars.
-/// Errors     no heads, weights of other sizes, a negative threshold or eps, a normaliser that may be 0 throw
-///            invalid_argument; check_scores finds heads without weights.
+/// Errors     no heads, weights of other sizes, a negative threshold or eps, a normalizer that may be 0 throw
+///            invalid_argument; check_scores reports heads without weights.
 /// Accuracy   that of log1p in the type of the scores, and its rounding times the network's weights.
 /// Gradient   of c, threshold_factor, w1, b1, w2, b2, in this order.
 /// Source     Li et al. 2024, arXiv:2310.04418; |i - j| on both sides, and threshold 512, as in DAPE's code.
@@ -114,7 +114,7 @@ class fire {
   }
 
  private:
-  static constexpr index_t block = 64;  // queries and keys at a time; what a block needs fits the stack
+  static constexpr index_t block = 64;  // queries and keys at a time; the memory of a block fits the stack
   static constexpr index_t most_wide = 1024;
 
   // Where the lists begin in `parameters_`.
@@ -143,7 +143,8 @@ class fire {
   }
   template <real U>
   U furthest(position_t query) const noexcept {
-    return std::max(static_cast<U>(r_max_(query)), std::abs(parameter<U>(1)) * static_cast<U>(threshold_));
+    // In this order, the larger of a NaN and a number is NaN.
+    return std::max(std::abs(parameter<U>(1)) * static_cast<U>(threshold_), static_cast<U>(r_max_(query)));
   }
   template <real U>
   U normaliser(position_t query) const noexcept {
@@ -153,7 +154,7 @@ class fire {
   template <real U>
   void add_block(const score_tile<U>& tile, index_t first_query, index_t num_queries, index_t first_key,
                  index_t num_keys, const U* normalisers) const noexcept {
-    // Where positions are consecutive, the distances of a block are few.
+    // If positions are consecutive, a block has few distances.
     U by_distance[2 * block];
     const position_t least = tile.distance(first_query, first_key + num_keys - 1);
     if (tile.consecutive) {
@@ -185,7 +186,7 @@ class fire {
     }
   }
 
-  /// The least and largest input of the network in a block: of any block, where positions are not consecutive.
+  /// The least and largest input of the network in a block; those of any block, if positions are not consecutive.
   template <real U>
   static std::pair<U, U> bounds_of(const score_tile<U>& tile, const U* by_distance, index_t num_distances,
                                    const U* normalisers, index_t num_queries) noexcept {
@@ -195,8 +196,8 @@ class fire {
     return {*nearest / *largest, *furthest / *smallest};
   }
 
-  /// The network between two inputs: hidden units that are on all the way are one straight line, those that are off are
-  /// nothing, and few are left, because inputs of a block lie close together.
+  /// The network between two inputs: hidden units that are on throughout add up to one line, those that are off vanish,
+  /// and few others are left, because the inputs of a block are close together.
   template <real U>
   struct network {
     U slope = 0;
@@ -210,11 +211,12 @@ class fire {
     net.offset = parameter<U>(b2(head));
     for (index_t m = 0; m < mlp_width_; ++m) {
       const U slope = parameter<U>(w1 + m), offset = parameter<U>(b1() + m), weight = parameter<U>(w2(head) + m);
-      const bool on_at_least = slope * least + offset > U(0), on_at_largest = slope * largest + offset > U(0);
-      if (on_at_least && on_at_largest) {
+      const U at_least = slope * least + offset, at_largest = slope * largest + offset;
+      const bool is_off = at_least <= U(0) && at_largest <= U(0) && weight * U(0) == U(0);  // no NaN among them
+      if (at_least > U(0) && at_largest > U(0)) {
         net.slope += weight * slope;
         net.offset += weight * offset;
-      } else if (on_at_least || on_at_largest) {
+      } else if (!is_off) {
         net.bent[net.num_bent++] = static_cast<std::int32_t>(m);
       }
     }
@@ -244,7 +246,7 @@ class fire {
     double of_x = 0;
     for (index_t m = 0; m < mlp_width_; ++m) {
       const double hidden = parameter<double>(w1 + m) * x + parameter<double>(b1() + m);
-      if (!(hidden > 0)) continue;
+      if (hidden <= 0) continue;  // NaN goes on
       const double of_hidden = gradient * parameter<double>(w2(head) + m);
       add(w1 + m, of_hidden * x);
       add(b1() + m, of_hidden);
@@ -256,7 +258,7 @@ class fire {
     const double c = parameter<double>(0), factor = parameter<double>(1);
     const auto psi_by_c = [c](double size) { return std::copysign(size / (1 + std::abs(c) * size), c); };
     add(0, of_x * (psi_by_c(r) - x * psi_by_c(far)) / below);
-    if (std::abs(factor) * threshold_ > static_cast<double>(r_max_(query))) {
+    if (!(std::abs(factor) * threshold_ <= static_cast<double>(r_max_(query)))) {
       const double psi_by_far = std::abs(c) / (1 + std::abs(c) * far);
       add(1, -of_x * x / below * psi_by_far * std::copysign(threshold_, factor));
     }

@@ -14,37 +14,39 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// What the pairs do whose own frequency is too slow to turn once within the training length, and was dropped.
+/// What pairs do whose own frequency was dropped, because it is too slow for one turn within the training length.
 ///
-///     pass         cosine 1, sine 0: they keep their columns              vLLM
-///     sine_of_one  cosine 1, sine 1: a turn by an eighth, longer by sqrt(2)   the authors' code
+///     pass         cosine 1, sine 0: their columns are unchanged              vLLM
+///     sine_of_one  cosine 1, sine 1: an eighth of a turn, times sqrt(2)       the authors' code
 enum class fope_dropped : std::uint8_t { pass, sine_of_one };
 
 struct fope_params {
   index_t num_heads = 1;   // of the coefficients: key-value heads, or 1 for all
-  index_t rotary_dim = 0;  // twice the pairs, those of dropped frequencies included
+  index_t rotary_dim = 0;  // twice the pairs, including those of dropped frequencies
   pairing layout = pairing::half;
   fope_dropped dropped = fope_dropped::pass;
 };
 
-/// Turns pair j not by the cosine and the sine of its own angle but by a learned sum over all frequencies.
+/// Rotates pair j not by the cosine and sine of its own angle, but by a learned sum over all frequencies.
 ///
 ///     C[h, j] = sum over f of cos(p w[f]) cos_coefficients[h, f, j]
 ///     S[h, j] = sum over f of sin(p w[f]) sin_coefficients[h, f, j]
 ///     y[a] = x[a] C - x[b] S,  y[b] = x[a] S + x[b] C            (a, b) = (j, j + d/2) or (2j, 2j + 1)
 ///
-/// With unit matrices for coefficients it is RoPE. It keeps no lengths, and scores depend on both positions.
+/// With identity matrices as coefficients it is RoPE. It does not preserve lengths, and scores depend on both
+/// positions.
 ///
-/// Acts on    queries and keys, in place: columns [0, rotary_dim). A head h of x reads the coefficients of
-///            h / (heads of x / num_heads), as grouped heads do.
+/// Acts on    queries and keys, in place: columns [0, rotary_dim). Head h of x uses the coefficients of head h / (heads
+///            of x / num_heads), as in grouped-query attention.
 /// Positions  any 32-bit, and real ones; one axis.
 /// Storage    the frequencies, 2 * num_heads * n^2 coefficients for n frequencies.
-/// Errors     rotary_dim odd or less than twice the frequencies, more than 128 pairs, num_heads below 1, coefficients of
-///            another number: invalid_argument; check_rotate finds heads that num_heads does not divide, and narrow ones.
-/// Accuracy   cosines and sines as cos_sin; sums of n products in the type computed in.
-/// Gradient   of the coefficients of the cosines, then of the sines; of what is turned.
-/// Source     Hua et al. 2024, arXiv:2412.17739; vLLM's FourierRotaryEmbedding. The frequencies are those above
-///            2 pi / training length, `faster_than` keeps them.
+/// Errors     rotary_dim odd or less than twice the frequencies, more than 128 pairs, num_heads below 1, a wrong number
+///            of coefficients: invalid_argument; check_rotate reports a number of heads that num_heads does not divide,
+///            and heads that are too narrow.
+/// Accuracy   cosines and sines as cos_sin; sums of n products in the compute type.
+/// Gradient   of the coefficients of the cosines, then of the sines; of what is rotated.
+/// Source     Hua et al. 2024, arXiv:2412.17739; vLLM's FourierRotaryEmbedding. The frequencies are those above 2 pi /
+///            training length, as selected by `faster_than`.
 template <real T>
 class fope {
  public:
@@ -101,7 +103,7 @@ class fope {
   }
 
  private:
-  /// Of one token: cosines and sines of the frequencies, and what a head makes of them.
+  /// For one token: cosines and sines of the frequencies, and their mixes for a head.
   template <real U>
   struct row {
     U cos[kernels::max_pairs], sin[kernels::max_pairs];
@@ -133,7 +135,7 @@ class fope {
     }
   }
 
-  /// Calls `visit(token, first_head, num_heads, row)` for each token and group of heads.
+  /// Calls `visit(token, group, heads_per_group, row)` for each token and group of heads.
   template <real U, token_positions P, class Visit>
   void for_each_group(const P& p, index_t num_tokens, index_t num_heads, Visit visit) const noexcept {
     const index_t group = num_heads / params_.num_heads;
@@ -157,7 +159,7 @@ class fope {
     });
   }
 
-  // dL/dC = dy[a] x[a] + dy[b] x[b] and dL/dS = dy[b] x[a] - dy[a] x[b]; what is turned is turned back.
+  // dL/dC = dy[a] x[a] + dy[b] x[b] and dL/dS = dy[b] x[a] - dy[a] x[b]; what was rotated is rotated back.
   template <element S>
   void turn_back(head_view<const S> x, head_view<S> gradients, const positions& p,
                  std::span<compute_t<S>> parameter_gradients) const noexcept {
@@ -189,7 +191,8 @@ class fope {
   std::vector<T> coefficients_;  // [cos | sin], each [num_heads, n, n]
 };
 
-/// The frequencies that turn more than once within `training_length` positions; they come first in a falling list.
+/// The frequencies that make more than one turn within `training_length` positions; in a descending list they come
+/// first.
 ///
 /// Errors  training_length below 1: invalid_argument.
 inline frequencies faster_than(const frequencies& list, index_t training_length) {

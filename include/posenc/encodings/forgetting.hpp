@@ -1,4 +1,4 @@
-// Forgetting attention: a bias that falls by what each token between key and query chose to forget.
+// Forgetting attention: each token between key and query lowers the bias by what it chooses to forget.
 #pragma once
 
 #include <posenc/concepts.hpp>  // tile_bias, real, index_t, position_t
@@ -13,8 +13,8 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Sums of log forget gates, as `forgetting` reads them: F[h, t] = sum over s <= t of log sigmoid(logits[s, h]),
-/// added up in double. Returns [num_heads, num_tokens].
+/// Sums of log forget gates, as `forgetting` reads them: F[h, t] = sum over s <= t of log sigmoid(logits[s, h]), summed
+/// in double. Returns [num_heads, num_tokens].
 template <real T>
 std::vector<T> sum_log_gates(token_view<const T> logits) {  // [num_tokens, num_heads]
   std::vector<T> sums;
@@ -30,8 +30,7 @@ std::vector<T> sum_log_gates(token_view<const T> logits) {  // [num_tokens, num_
   return sums;
 }
 
-/// What dL/dF is for the logits behind F, added to `logit_gradients`: a gate takes part in all sums from its token
-/// on.
+/// Adds the gradient of the logits, given dL/dF, to `logit_gradients`: a gate is part of all sums from its token on.
 template <real T>
 void sum_log_gates_backward(token_view<const T> logits,        // [num_tokens, num_heads]
                             std::span<const T> sum_gradients,  // [num_heads, num_tokens]
@@ -55,23 +54,23 @@ void sum_log_gates_backward(token_view<const T> logits,        // [num_tokens, n
 struct forgetting_params {
   index_t num_heads = 0;
   index_t num_tokens = 0;
-  std::optional<index_t> head_stride = {};  // in elements; without, [num_heads, num_tokens] is dense
+  std::optional<index_t> head_stride = {};  // in elements; default: [num_heads, num_tokens] is dense
   position_t first_position = 0;            // of the first token
 };
 
-/// Adds the sum of the log forget gates of the tokens after the key, up to and with the query: ALiBi with a slope
-/// that each token chooses. The sums lie in somebody else's memory, beside the keys in a cache, say.
+/// Adds the sum of the log forget gates of the tokens after the key, up to and including the query: ALiBi with a slope
+/// that each token chooses. The sums are in the caller's memory, for example beside the keys in a cache.
 ///
 ///     score[h, i, j] += F[h, i] - F[h, j]
 ///
-/// Acts on    scores before the softmax; queries and keys stay as they are. For causal attention: a key after the
-///            query would be raised.
-/// Positions  name the rows of F: first_position to first_position + num_tokens - 1.
+/// Acts on    scores before the softmax; queries and keys are unchanged. For causal attention: the score of a key after
+///            the query would be raised.
+/// Positions  select the rows of F: first_position to first_position + num_tokens - 1.
 /// Storage    a view [num_heads, num_tokens] of F in any real type; the memory must outlive it.
-/// Errors     sizes below 1 throw invalid_argument; check_scores finds heads and positions without a sum.
-/// Accuracy   one rounding of the difference. F grows with the sequence: keep it in double where 1e-7 of its size is
-///            too coarse.
-/// Gradient   of F, dense [num_heads, num_tokens]; sum_log_gates_backward takes it on to the gates.
+/// Errors     sizes below 1 throw invalid_argument; check_scores reports heads and positions without a sum.
+/// Accuracy   one rounding of the difference. F grows with the sequence: keep it in double if 1e-7 of its size is too
+///            coarse.
+/// Gradient   of F, dense [num_heads, num_tokens]; sum_log_gates_backward propagates it to the gates.
 /// Source     Lin et al. 2025, arXiv:2503.02130; fla's forgetting_attn, data-dependent ALiBi of x-transformers.
 template <real T>
 class forgetting {
@@ -86,7 +85,7 @@ class forgetting {
 
   const forgetting_params& params() const noexcept { return params_; }
 
-  /// What a key loses on its way to a query.
+  /// What a key's score loses on its way to a query.
   T between(index_t head, position_t query, position_t key) const noexcept { return *at(head, query) - *at(head, key); }
 
   template <real U>

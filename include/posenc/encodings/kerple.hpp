@@ -1,4 +1,4 @@
-// Kernelised relative positions (KERPLE): biases that fall with the logarithm or a power of distance.
+// Kernelized relative positions (KERPLE): biases that fall with the logarithm or a power of distance.
 #pragma once
 
 #include <posenc/concepts.hpp>  // relative_bias, real, index_t, position_t
@@ -14,16 +14,16 @@ namespace posenc::inline POSENC_ISA {
 /// How the bias falls with distance.
 enum class kerple_kernel { log, power };
 
-/// Lowers a score by a learned function of distance, two numbers a head.
+/// Lowers a score by a learned function of distance, with two numbers per head.
 ///
 ///     log      score[h, i, j] -= r1[h] * ln(1 + r2[h] * |i - j|)
 ///     power    score[h, i, j] -= r1[h] * |i - j|^r2[h]
 ///
-/// Acts on    scores before the softmax; queries and keys stay as they are.
-/// Positions  any 32-bit; only differences count, and they are 32-bit too.
+/// Acts on    scores before the softmax; queries and keys are unchanged.
+/// Positions  any 32-bit; only differences count, which must fit 32 bits too.
 /// Storage    2 * num_heads scalars.
 /// Errors     no heads, lists of different lengths, a number not above 0, a power above 2 throw invalid_argument;
-///            check_scores finds heads without numbers.
+///            check_scores reports heads without numbers.
 /// Accuracy   that of log1p and pow in the type of the parameters, and one rounding of the product.
 /// Gradient   of r1, then of r2.
 /// Source     Chi et al. 2022, arXiv:2205.09921; the authors' code keeps both numbers at 0.01 or more.
@@ -47,7 +47,7 @@ class kerple {
   index_t num_heads() const noexcept { return std::ssize(parameters_) / 2; }
   kerple_kernel kernel() const noexcept { return kernel_; }
 
-  /// What `head` adds to the score of a query that stands `distance` after a key.
+  /// The bias of `head` for a query `distance` after a key.
   T bias(index_t head, position_t distance) const noexcept {
     const T size = std::abs(static_cast<T>(distance));
     return -r1(head) * (kernel_ == kerple_kernel::log ? std::log1p(r2(head) * size) : std::pow(size, r2(head)));

@@ -1,4 +1,4 @@
-// A learned table of positions, added to embeddings; owned, or another's memory.
+// A learned table of positions, added to embeddings; owned, or a view of the caller's memory.
 #pragma once
 
 #include <posenc/encode.hpp>
@@ -13,27 +13,28 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// What happens to a position behind the last row of a table: an error, or the last row again.
+/// What happens to a position beyond the last row of a table: an error, or the last row again.
 enum class beyond_last_row { refuse, clamp };
 
-/// All of a learned table but its numbers.
+/// The parameters of a learned table other than its values.
 struct learned_params {
-  index_t offset = 0;  // of the row of position 0: 2 for OPT
+  index_t offset = 0;  // row of position 0: 2 for OPT
   beyond_last_row beyond = beyond_last_row::refuse;
   index_t padding_idx = -1;  // this row has no gradient; -1: every row has one
 };
 
-/// Adds one row of a table for each position, the table being memory that belongs to somebody else.
+/// Adds one row of a table per position; the table is in the caller's memory.
 ///
 ///     x[p, :] += table[p + offset, :]
 ///
 /// Acts on    embeddings.
-/// Positions  from -offset to max_positions - 1 - offset; beyond that an error, unless `clamp` is asked for.
+/// Positions  from -offset to max_positions - 1 - offset; others are errors, except with `clamp` those beyond the last
+///            row.
 /// Storage    a view [max_positions, dim] of any element type and row stride; the memory must outlive it.
-/// Errors     an empty table or a padding_idx outside it throws invalid_argument; check_add finds another width and the
-///            first position outside.
+/// Errors     an empty table or a padding_idx outside it throws invalid_argument; check_add reports a different width
+///            and the first position outside.
 /// Accuracy   one rounding of the sum to the type of x.
-/// Gradient   of the table, dense [max_positions, dim]: rows scatter and add; none reaches the row padding_idx.
+/// Gradient   of the table, dense [max_positions, dim]: rows are scattered and added; the row padding_idx gets none.
 /// Source     GPT-2, BERT, OPT, as in transformers' models.
 template <scalar S>
 class learned_view {
@@ -86,20 +87,20 @@ class learned_view {
 
  private:
   index_t row(position_t position) const noexcept {
-    return std::min(position + params_.offset, max_positions() - 1);  // the checks leave only `clamp` to be cut
+    return std::min(position + params_.offset, max_positions() - 1);  // after the checks, only `clamp` cuts
   }
 
   token_view<const S> table_;  // [max_positions, dim]
   learned_params params_;
 };
 
-/// The same with a table of its own.
+/// The same, owning its table.
 ///
 ///     learned<float> wpe(std::move(weights), 768);                      // [1024, 768], moved in
 ///     learned<float> opt(std::move(weights), 768, {.offset = 2});
 ///     learned_view<bf16> mapped(token_view<const bf16>(file, 512, 384));    // not copied
 ///
-/// Storage    max_positions * dim scalars. Everything else as `learned_view`.
+/// Storage    max_positions * dim scalars. The rest is as for `learned_view`.
 template <scalar S>
 class learned {
  public:
@@ -108,7 +109,7 @@ class learned {
     require(dim >= 1, "learned", "dim", dim, "at least 1");
     require(std::ssize(table_) % dim == 0, "learned", "size of the table", std::ssize(table_), "a multiple of dim, #",
             dim);
-    (void)view();  // refuses the rest
+    (void)view();  // checks the rest
   }
 
   index_t max_positions() const noexcept { return std::ssize(table_) / dim_; }

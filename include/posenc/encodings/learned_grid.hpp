@@ -1,4 +1,4 @@
-// A learned table for each axis of a grid, added to embeddings.
+// One learned table per axis of a grid, added to embeddings.
 #pragma once
 
 #include <posenc/encode.hpp>
@@ -12,10 +12,10 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// What becomes of the rows of the axes.
+/// How the rows of the axes are combined.
 ///
 ///     sum           each is as wide as the embedding, and all are added to it     Pix2Struct, NaViT
-///     side_by_side  each has columns of its own, the first axis the first ones    DETR's learned positions
+///     side_by_side  each has its own columns, the first axis the first ones       DETR's learned positions
 enum class grid_rows { sum, side_by_side };
 
 struct learned_grid_params {
@@ -24,24 +24,25 @@ struct learned_grid_params {
   grid_rows form = grid_rows::sum;
 };
 
-/// Adds a row for each axis of a position, so that a grid of rows times columns costs rows plus columns.
+/// Adds one row per axis of a position, so that a grid of rows times columns costs rows plus columns.
 ///
 ///     x[p, :] += sum over a of table[a][p[a], :]                         grid_rows::sum
 ///     x[p, columns of a] += table[a][p[a], :]                            grid_rows::side_by_side
 ///
 ///     learned_grid<float> encoding(std::move(tables), {.sizes = {50, 50}, .dim = 256});
 ///
-/// One table for all points of a grid is `learned`, its position the index of a point; `resample` makes it another grid's.
+/// For one table over all points of a grid, use `learned` with the index of a point as position; `resample` converts it
+/// to another grid.
 ///
 /// Acts on    embeddings.
-/// Positions  on each axis from 0 to its size - 1: beyond that an error. grid.hpp makes them. (DETR has the column first:
+/// Positions  on each axis from 0 to its size - 1; others are errors. grid.hpp makes them. (DETR has the column first:
 ///            grid_order::last_axis_first.)
-/// Storage    one list of scalars: the tables of the axes one after the other, [sizes[a], width], width being dim, or
-///            dim / number of axes.
-/// Errors     no axis or more than 8, a size or dim below 1, a dim that the axes do not divide (side by side), tables of
-///            another size: invalid_argument; check_add finds another width and the first position outside.
-/// Accuracy   sum: one rounding for each axis, in the type that both compute in, the last one to the type of x.
-/// Gradient   of the tables: rows scatter and add.
+/// Storage    one list of scalars: the tables of the axes one after the other, [sizes[a], width], where width is dim,
+///            or side by side dim / number of axes.
+/// Errors     no axis or more than 8, a size or dim below 1, a dim that the axes do not divide (side by side), tables
+///            of another size: invalid_argument; check_add reports a different width and the first position outside.
+/// Accuracy   sum: one rounding per axis in the common compute type, then one to the type of x.
+/// Gradient   of the tables: rows are scattered and added.
 /// Source     Lee et al. 2023, arXiv:2210.03347 (Pix2Struct); Dehghani et al. 2023, arXiv:2307.06304 (NaViT);
 ///            transformers' DetrLearnedPositionEmbedding.
 template <scalar T>
@@ -118,7 +119,7 @@ class learned_grid {
     return params_.form == grid_rows::sum ? params_.dim : params_.dim / num_position_axes();
   }
 
-  /// Calls `act(first number of the row, its column in the embedding)` for each axis of token t.
+  /// Calls `act(index of the row's first value, its column in the embedding)` for each axis of token t.
   template <class Act>
   void each_row(const positions& p, index_t t, Act act) const noexcept {
     index_t first = 0;
@@ -128,7 +129,7 @@ class learned_grid {
     }
   }
 
-  // Block by block, so that 16 bits are rounded once for all axes.
+  // Block by block, so that 16-bit elements are rounded once for all axes.
   template <real U, scalar S>
   void add_sum(S* x, const positions& p, index_t t) const noexcept {
     for (index_t begin = 0; begin < dim(); begin += block) {

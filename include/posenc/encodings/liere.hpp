@@ -1,4 +1,4 @@
-// Rotary positions from learned generators: a rotation of blocks of columns, not of pairs (LieRE).
+// Rotary positions from learned generators, which rotate blocks of columns, not pairs (LieRE).
 #pragma once
 
 #include <posenc/encode.hpp>
@@ -14,7 +14,7 @@ namespace posenc::inline POSENC_ISA {
 
 struct liere_params {
   index_t num_axes = 2;
-  index_t num_blocks = 1;  // of a head; the columns behind them pass
+  index_t num_blocks = 1;  // per head; the columns after them are unchanged
   index_t block_dim = 0;   // columns of a block
 };
 
@@ -43,8 +43,8 @@ void multiply(const small_matrix<Max>& a, const small_matrix<Max>& b, small_matr
   }
 }
 
-/// The exponential, in place: halved until it is small, a Taylor polynomial by Horner, squared again. Terms beyond the
-/// sixteenth of a matrix of norm 1/2 are below 2^-60.
+/// The exponential, in place: halved until it is small, a Taylor polynomial by Horner's rule, then squared again. Terms
+/// after the sixteenth are below 2^-60 for a matrix of norm 1/2.
 template <index_t Max>
 void exponentiate(small_matrix<Max>& x) noexcept {
   const index_t n = x.size;
@@ -75,19 +75,19 @@ void exponentiate(small_matrix<Max>& x) noexcept {
 
 }  // namespace detail
 
-/// Rotates blocks of columns by the exponential of a learned combination of the coordinates. Where the generators commute,
-/// a token's and another's rotation leave their offset alone in the score; elsewhere they nearly do.
+/// Rotates blocks of columns by the exponential of a learned combination of the coordinates. If the generators commute,
+/// scores depend only on the offset between two tokens; otherwise they nearly do.
 ///
 ///     y = exp(p[0] A[0] + p[1] A[1] + ...) x        A[a] skew-symmetric, its upper triangle learned, for each block
 ///
 /// Acts on    queries and keys, in place: columns [0, num_blocks * block_dim) of each head, all heads alike.
 /// Positions  any 32-bit, and real ones, on num_axes axes.
 /// Storage    num_axes * num_blocks * block_dim (block_dim - 1) / 2 numbers; 100 KiB of stack for a gradient.
-/// Errors     num_axes outside 1 to 8, num_blocks below 1, block_dim outside 2 to 32, generators of another number or not
-///            finite: invalid_argument; check_rotate finds a head too narrow.
-/// Accuracy   the exponential in double, within 2^-50 times the norm of its argument; then sums of block_dim products in
-///            double, one rounding. It costs about 20 products of block_dim^3 a token and block.
-/// Gradient   of the generators, [num_axes, num_blocks, upper triangle row by row], and of what is turned.
+/// Errors     num_axes outside 1 to 8, num_blocks below 1, block_dim outside 2 to 32, a wrong number of generators or
+///            one that is not finite: invalid_argument; check_rotate reports a head that is too narrow.
+/// Accuracy   the exponential in double, within 2^-50 times the norm of its argument; then sums of block_dim products
+///            in double, one rounding. It costs about 20 products of block_dim^3 per token and block.
+/// Gradient   of the generators, [num_axes, num_blocks, upper triangle row by row], and of what is rotated.
 /// Source     Ostmeier et al. 2024, arXiv:2406.10322; StanfordMIMI/LieRE.
 template <real T>
 class liere {
@@ -153,7 +153,7 @@ class liere {
     return static_cast<std::size_t>((axis * params_.num_blocks + block) * triangle());
   }
 
-  /// sign * (p[0] A[0] + ...) into the upper left of `out`.
+  /// Adds sign * (p[0] A[0] + ...) to the upper left of `out`.
   template <index_t Max, token_positions P>
   void combine_generators(const P& p, index_t token, index_t block, double sign, matrix<Max>& out) const noexcept {
     for (index_t axis = 0; axis < params_.num_axes; ++axis) {

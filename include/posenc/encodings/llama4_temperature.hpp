@@ -16,17 +16,17 @@ struct llama4_temperature_params {
   double floor_scale = 8192;
 };
 
-/// Multiplies queries, and so their scores, by a factor that grows in steps with the position. Keys stay as they are.
+/// Multiplies queries, and so their scores, by a factor that grows in steps with the position. Keys are unchanged.
 ///
 ///     q[p] *= 1 + attn_scale * ln(1 + floor((p + 1) / floor_scale))
 ///
 /// Acts on    queries.
-/// Positions  any 32-bit; below 0 the factor is 1, as it is up to floor_scale - 2.
+/// Positions  any 32-bit; the factor is 1 up to floor_scale - 2, also below 0.
 /// Storage    two numbers.
 /// Errors     an attn_scale that is negative or not finite, or a floor_scale not above 0, throws invalid_argument.
-/// Accuracy   the factor is found in double; then two roundings in the compute type, one more to 16 bits.
+/// Accuracy   the factor is computed in double; then two roundings in the compute type, one more to 16 bits.
 /// Gradient   of the queries.
-/// Source     transformers' llama4 (attn_temperature_tuning); Nakanishi 2025, arXiv:2501.19399, for why.
+/// Source     transformers' llama4 (attn_temperature_tuning); rationale in Nakanishi 2025, arXiv:2501.19399.
 class llama4_temperature {
  public:
   explicit llama4_temperature(const llama4_temperature_params& params = {}) : params_(params) {
@@ -38,7 +38,7 @@ class llama4_temperature {
 
   const llama4_temperature_params& params() const noexcept { return params_; }
 
-  /// What a query at this position is multiplied with.
+  /// The factor for a query at this position.
   double factor(position_t position) const noexcept {
     const double steps =
         std::floor((static_cast<double>(std::max(position, position_t{-1})) + 1) / params_.floor_scale);

@@ -10,8 +10,8 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Multiplies queries, and so their scores, by the logarithm of the number of keys before them, to the base of the
-/// training length, where that is above 1: the entropy of the softmax stays what it was. Keys stay as they are.
+/// Multiplies queries, and so their scores, by the logarithm of the number of keys up to their position, to the base of
+/// the training length, if that is above 1: this preserves the entropy of the softmax. Keys are unchanged.
 ///
 ///     q[p] *= max(1, ln(p + 1) / ln(training_length))
 ///
@@ -19,7 +19,7 @@ namespace posenc::inline POSENC_ISA {
 /// Positions  any 32-bit; the factor is 1 up to training_length - 1.
 /// Storage    one number.
 /// Errors     a training_length below 2 throws invalid_argument.
-/// Accuracy   the factor is found in double; then two roundings in the compute type, one more to 16 bits.
+/// Accuracy   the factor is computed in double; then two roundings in the compute type, one more to 16 bits.
 /// Gradient   of the queries.
 /// Source     Su, kexue.fm/archives/8823; bojone's rerope, and Qwen's use_logn_attn.
 class log_n_scaling {
@@ -30,7 +30,7 @@ class log_n_scaling {
 
   index_t training_length() const noexcept { return training_length_; }
 
-  /// What a query at this position is multiplied with.
+  /// The factor for a query at this position.
   double factor(position_t position) const noexcept {
     if (position < training_length_) return 1;
     return std::log(static_cast<double>(position) + 1) / std::log(static_cast<double>(training_length_));

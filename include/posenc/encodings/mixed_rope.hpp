@@ -1,4 +1,4 @@
-// Rotary positions on several axes with learned frequencies, those of each head its own (RoPE-Mixed).
+// Rotary positions on several axes with learned frequencies per head (RoPE-Mixed).
 #pragma once
 
 #include <posenc/angles/cos_sin_of_sums.hpp>
@@ -19,21 +19,23 @@ struct mixed_rope_params {
   index_t first_column = 0;  // of the rotary slice in a head
 };
 
-/// Turns each pair of columns by a sum over the axes, so that a pair can look along any direction of an image.
+/// Rotates each pair of columns by a sum over the axes, so that a pair can look along any direction of an image.
 ///
 ///     angle[p, h, i] = sum over a of p[a] * inv_freq[a, h, i]
 ///
 ///     mixed_rope<float> encoding(pairing::interleaved, std::move(inv_freq), {.num_heads = 12});
 ///
-/// Acts on    queries and keys, in place: columns [first_column, first_column + 2 num_pairs) of each head; the rest pass.
-/// Positions  any 32-bit, and real ones, on num_axes axes. rope-vit has x, the column, before y: grid_order::last_axis_first.
+/// Acts on    queries and keys, in place: columns [first_column, first_column + 2 num_pairs) of each head; the rest is
+///            unchanged.
+/// Positions  any 32-bit, and real ones, on num_axes axes. rope-vit has x, the column, before y:
+///            grid_order::last_axis_first.
 /// Storage    inv_freq, [num_axes, num_heads, num_pairs].
-/// Errors     no axes, more than 8, no heads, a list that is no multiple of both, more than 128 pairs, first_column < 0:
-///            invalid_argument; check_rotate finds another number of heads (keys need as many as queries) and a head too
-///            narrow. A hook is not told which heads of a model it is given: a machine that holds some of them makes an
-///            encoding of their frequencies.
-/// Accuracy   cosine and sine of the exact sum within 0.51 ulp (in float, beside 2^-36); then as rope. A frequency that is no
-///            number or 2^63 and more in size turns its pair into NaN.
+/// Errors     no axes, more than 8, no heads, a list whose size is not a multiple of num_axes * num_heads, more than
+///            128 pairs, first_column < 0: invalid_argument; check_rotate reports a different number of heads (keys
+///            need as many as queries) and a head that is too narrow. A hook is not told which heads of a model it
+///            gets: a machine that has some of them makes an encoding from their frequencies.
+/// Accuracy   cosine and sine of the exact sum within 0.51 ulp (in float, plus 2^-36); then as rope. A frequency that
+///            is not finite, or of magnitude 2^63 or more, turns its pair into NaN.
 /// Gradient   of inv_freq; it grows with the position.
 /// Source     Heo et al. 2024, arXiv:2403.13298; naver-ai/rope-vit, compute_mixed_cis (interleaved).
 template <real T>
@@ -155,19 +157,20 @@ class mixed_rope {
   std::vector<T> inv_freq_;  // [num_axes, num_heads, num_pairs]
   mixed_rope_params params_;
   index_t num_pairs_;
-  frequencies radians_;  // of 1: the angles themselves are the positions
+  frequencies radians_;  // all 1, because the positions are the angles
   pairing pairing_;
 };
 
 static_assert(query_key_encoding<mixed_rope<float>, bf16> && real_query_key_encoding<mixed_rope<float>, double>);
 
-/// Frequencies to start training from: in each head, half of the pairs along one direction of the plane and half across it.
+/// Frequencies to start training from: in each head, half of the pairs along one direction of the plane and half
+/// perpendicular to it.
 ///
-///     inv_freq[:, h, k]                   rope_theta^(-4k / head_dim) * (cos, sin)(directions[h])             k < head_dim / 4
-///     inv_freq[:, h, head_dim / 4 + k]    the same a quarter turn further
+///     inv_freq[:, h, k]                   rope_theta^(-4k / head_dim) * (cos, sin)(directions[h])     k < head_dim / 4
+///     inv_freq[:, h, head_dim / 4 + k]    the same, a quarter turn further
 ///
 /// directions  [num_heads], in radians; rope-vit draws them from [0, 2 pi)
-/// Errors      head_dim no multiple of 4 or below 4, rope_theta not above 0: invalid_argument.
+/// Errors      head_dim not a multiple of 4 or below 4, rope_theta not above 0: invalid_argument.
 /// Source      naver-ai/rope-vit, init_random_2d_freqs, with a rope_theta of 10.
 template <real T>
 std::vector<T> mixed_rope_frequencies(index_t head_dim, std::span<const double> directions, double rope_theta = 10) {

@@ -1,4 +1,4 @@
-// A continuous bias of distance: a small network, one for all heads.
+// A continuous bias of distance: one small network for all heads.
 #pragma once
 
 #include <posenc/concepts.hpp>  // relative_bias, real, index_t, position_t
@@ -13,7 +13,7 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// What the network is given for the distance r, query minus key.
+/// The network's input for the distance r, query minus key.
 enum class mlp_input {
   distance,      // r: x-transformers
   log_distance,  // sign(r) ln(1 + |r|): x-transformers, log_distance
@@ -27,17 +27,17 @@ struct mlp_bias_params {
   mlp_input input = mlp_input::distance;
 };
 
-/// Adds what a network of `depth` hidden layers finds for the distance.
+/// Adds the output of a network with `depth` hidden layers for the distance.
 ///
 ///     score[h, i, j] += output[h],   output = W x + b of the last layer,   x = silu(W x + b) of each before it
 ///
-/// Acts on    scores before the softmax; queries and keys stay as they are.
-/// Positions  any 32-bit; only differences count, and they are 32-bit too.
-/// Storage    the weights, layer by layer, W row by row and then b, as torch.nn.Linear keeps them. The network runs
-///            once a head for each distance: where the weights stand still, `tabulate` keeps what it finds.
-/// Errors     sizes below 1 or above their bounds, or weights of another number, throw invalid_argument; check_scores
-///            finds heads without an output.
-/// Accuracy   sums of mlp_width products in the type of the scores, layer on layer.
+/// Acts on    scores before the softmax; queries and keys are unchanged.
+/// Positions  any 32-bit; only differences count, which must fit 32 bits too.
+/// Storage    the weights, layer by layer, W row-major and then b, as in torch.nn.Linear. The network runs once per
+///            head and distance: if the weights are fixed, `tabulate` keeps the results.
+/// Errors     sizes below 1 or above their bounds, or a wrong number of weights, throw invalid_argument; check_scores
+///            reports heads without an output.
+/// Accuracy   sums of mlp_width products in the type of the scores, layer by layer.
 /// Gradient   of all weights, in their order.
 /// Source     DynamicPositionBias of lucidrains' x-transformers, without its optional layer norm; |r| in
 ///            local-attention.
@@ -54,7 +54,7 @@ class mlp_bias {
 
   const mlp_bias_params& params() const noexcept { return params_; }
 
-  /// What `head` adds to the score of a query that stands `distance` after a key.
+  /// The bias of `head` for a query `distance` after a key.
   T bias(index_t head, position_t distance) const noexcept {
     T result;
     fill_bias(head, distance, 1, &result);
@@ -129,7 +129,7 @@ class mlp_bias {
     return U(1) / (U(1) + std::exp(-x));
   }
 
-  /// For several inputs side by side.
+  /// Runs the network for several inputs at once.
   template <real U>
   void run_network(index_t head, const U* x, U* out) const noexcept {
     constexpr index_t lanes = lanes_of<U>;
@@ -177,7 +177,7 @@ class mlp_bias {
         sums[layer][m] = sum;
       }
     }
-    double of_outputs[most_wide];  // of the layer in hand, then of its sums
+    double of_outputs[most_wide];  // gradients of the current layer's outputs
     add(last_layer() + params_.num_heads * n + head, gradient);
     for (index_t m = 0; m < n; ++m) {
       add(last_layer() + head * n + m, gradient * silu(sums[params_.depth - 1][m]));

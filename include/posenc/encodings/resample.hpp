@@ -1,4 +1,4 @@
-// A learned table at another length or on another grid.
+// Resamples a learned table to another length or grid.
 #pragma once
 
 #include <posenc/error.hpp>
@@ -13,16 +13,16 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Of how many old rows a new one is made, along each axis: 1, 2 or 4.
+/// The number of old rows that make up a new one, along each axis: 1, 2 or 4.
 enum class resampling { nearest, linear, cubic };
 
 /// The default is torch's interpolate(mode = 'linear').
 struct resample_params {
   resampling mode = resampling::linear;
-  bool align_corners = false;          // the first and the last rows stay where they are (linear and cubic)
-  bool antialias = false;              // going down, a new row is made of all old ones near it (linear and cubic)
+  bool align_corners = false;          // the first and the last rows are kept (linear and cubic)
+  bool antialias = false;              // when shrinking, a new row is made of all old ones near it (linear and cubic)
   std::optional<double> cubic_a = {};  // slope of the cubic at 1; default: torch's, -0.5 with antialias, else -0.75
-  index_t num_prefix_rows = 0;         // class tokens and the like, at the head of the table: copied
+  index_t num_prefix_rows = 0;         // class tokens and the like, at the start of the table: copied
 };
 
 namespace detail {
@@ -65,7 +65,7 @@ class resampler {
                : 0;
   }
 
-  // Beyond an end the old row at the end counts again.
+  // Beyond an end, the old row at that end counts again.
   taps interpolated(index_t row) const {
     const double source = source_of(row);
     const double below = std::floor(source);
@@ -79,7 +79,7 @@ class resampler {
     return result;
   }
 
-  // The kernel as wide as a step, cut at the ends and made to sum to one again.
+  // The kernel is as wide as a step, cut at the ends and normalized to a sum of one.
   taps smoothed(index_t row) const {
     const double width = std::max(step_, 1.0);
     const double support = (params_.mode == resampling::cubic ? 2 : 1) * width;
@@ -123,14 +123,14 @@ inline std::vector<double> resample_axis(const std::vector<double>& old, index_t
 
 }  // namespace detail
 
-/// A learned table for another number of positions, or another grid of them: a new table, to fine-tune or to try.
+/// Resamples a learned table to another number or grid of positions: a new table, to fine-tune or to try.
 ///
 ///     resample(table, 768, {512}, {1024})                                       twice the length
 ///     resample(table, 768, {14, 14}, {24, 32}, {.mode = resampling::cubic, .num_prefix_rows = 1})   ViT
 ///
 /// table      [num_prefix_rows + product of old_sizes, dim], the last axis of the grid fastest
 /// returns    [num_prefix_rows + product of new_sizes, dim]
-/// Errors     sizes of different number or below 1, dim below 1, a table of another size, antialias with align_corners:
+/// Errors     different numbers of sizes, a size or dim below 1, a table of another size, antialias with align_corners:
 ///            invalid_argument.
 /// Accuracy   weights and sums in double, one rounding to T.
 /// Source     torch.nn.functional.interpolate (nearest, linear, bicubic, antialias), as transformers' ViT and timm's

@@ -17,7 +17,7 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Rows of cosines and sines, one a token or one a position: from `fill_cos_sin`, or another library's cache.
+/// Rows of cosines and sines, one per token or per position: from `fill_cos_sin`, or another library's cache.
 ///
 ///     two arrays [num_rows, num_pairs]         {cos, sin, num_rows, num_pairs}               (ONNX)
 ///     one array [num_rows, cos | sin]          {x, x + num_pairs, num_rows, num_pairs, 2 * num_pairs}   (vLLM)
@@ -38,32 +38,33 @@ struct cos_sin_rows {
       : cos_sin_rows(rows.cos, rows.sin, rows.num_rows, rows.num_pairs, rows.row_stride) {}
 };
 
-/// Which way positions turn. A model works with the one that it was trained with.
+/// The direction in which positions rotate. A model needs the one that it was trained with.
 enum class rotation_sign : std::uint8_t { positive, negative };
 
-/// What few models want of a rotation.
+/// Rotation options that few models need.
 struct rope_options {
   index_t first_column = 0;                      // of the rotary slice in a head
   std::optional<pairing> output{};               // the pairing that is written; default: the one that is read
-  rotation_sign sign = rotation_sign::positive;  // negative: turns by -position * inv_freq (nanochat)
+  rotation_sign sign = rotation_sign::positive;  // negative: rotates by -position * inv_freq (nanochat)
 };
 
-/// Turns each pair of columns of queries and keys by position * inv_freq, so that scores depend on distance alone.
+/// Rotates each pair of columns of queries and keys by position * inv_freq, so that scores depend on distance alone.
 ///
 ///     y[a] = m (x[a] cos(p w_i) - x[b] sin(p w_i))     (a, b) = (i, i + d/2) or (2i, 2i + 1), w = inv_freq
 ///     y[b] = m (x[a] sin(p w_i) + x[b] cos(p w_i))     m = attention_factor of the frequencies
 ///
-///     rope(pairing::half, list)                                        // llama
-///     rope(pairing::interleaved, list, {.output = pairing::half})      // DeepSeek: reads pairs side by side, writes halves
+///     rope(pairing::half, list)                                       // llama
+///     rope(pairing::interleaved, list, {.output = pairing::half})     // DeepSeek: reads adjacent pairs, writes halves
 ///
-/// Acts on    queries and keys, in place: columns [first_column, first_column + rotary_dim) of each head; the rest pass.
+/// Acts on    queries and keys, in place: columns [first_column, first_column + rotary_dim) of each head; the rest is
+///            unchanged.
 /// Positions  any 32-bit, and real ones; one axis, or as many as the frequencies read (M-RoPE).
 /// Storage    the frequencies; no table. `fill_cos_sin` writes one into the caller's memory, for all layers of a step.
-/// Errors     first_column < 0, no pairs, or more than 1024 of them with another pairing for output, throws
-///            invalid_argument; check_rotate finds a head too narrow for the slice.
+/// Errors     first_column < 0, no pairs, more than 8 axes, or more than 1024 pairs with a different output pairing,
+///            throws invalid_argument; check_rotate reports a head that is too narrow for the slice.
 /// Accuracy   that of `cos_sin`, then one rounding of each product and sum in float (double for double data).
-/// Source     Su et al. 2021, arXiv:2104.09864; pairings as in transformers' llama (half), gptj (interleaved) and deepseek_v3
-///            (both).
+/// Source     Su et al. 2021, arXiv:2104.09864; pairings as in transformers' llama (half), gptj (interleaved) and
+///            deepseek_v3 (both).
 class rope {
  public:
   /// More axes than any model reads; positions of one token are gathered on the stack.
@@ -93,7 +94,7 @@ class rope {
   index_t num_pairs() const noexcept { return frequencies_.size(); }
   index_t rotary_dim() const noexcept { return 2 * frequencies_.size(); }
   index_t first_column() const noexcept { return first_column_; }
-  /// What the softmax scale has to be multiplied with (YaRN as DeepSeek uses it), 1 for most.
+  /// Factor for the softmax scale (YaRN as in DeepSeek), 1 for most.
   double softmax_multiplier() const noexcept { return frequencies_.softmax_multiplier(); }
 
   template <element S, token_positions P>
@@ -117,7 +118,7 @@ class rope {
                             first_column_ + rotary_dim());
   }
 
-  // The adjoint of a rotation is the rotation back; the factor is its own.
+  // The adjoint of a rotation is the inverse rotation; the attention factor is its own adjoint.
   template <element S>
   void apply_to_queries_backward(head_view<const S>, head_view<S> gradients, const positions& p,
                                  std::span<compute_t<S>>) const noexcept {
@@ -129,14 +130,14 @@ class rope {
     turn(p, direction::inverse, frequencies_.attention_factor(), gradients);
   }
 
-  /// Turns every view by the same angles: one row of cosines and sines a token, whatever the number of heads. Backwards, it
-  /// reads the pairing that forwards writes. Unchecked.
+  /// Rotates all views by the same angles: one row of cosines and sines per token, whatever the number of heads. The
+  /// inverse reads the pairing that the forward rotation writes. Unchecked.
   template <token_positions P, element... S>
   void turn(const P& p, direction way, double magnitude, head_view<S>... x) const noexcept {
     const bool forward = way == direction::forward;
     turn_between(forward ? pairing_ : output_, forward ? output_ : pairing_, p, way, magnitude, x...);
   }
-  /// Turns on what has been turned already and stays in the pairing that was written then. Unchecked.
+  /// Rotates further what has been rotated already, in the pairing that was written then. Unchecked.
   template <token_positions P, element S>
   void turn_on(const P& p, double magnitude, head_view<S> x) const noexcept {
     turn_between(output_, output_, p, direction::forward, magnitude, x);
@@ -151,12 +152,12 @@ class rope {
     cos_sin(frequencies_, by_axis, first, count, cos, sin);
     multiply(count, magnitude, cos, sin);
   }
-  /// The same of unit magnitude and positive sign made into that.
+  /// Applies the magnitude and the sign to cosines and sines of unit magnitude and positive sign.
   template <real T>
   void multiply(index_t count, double magnitude, T* cos, T* sin) const noexcept {
     if (frequencies_.float32_angles()) magnitude = static_cast<float>(magnitude);
     const double of_sine = sign_ == rotation_sign::positive ? magnitude : -magnitude;
-    if (of_sine == 1) return;
+    if (magnitude == 1 && of_sine == 1) return;
     for (index_t i = 0; i < count; ++i) {
       cos[i] = static_cast<T>(static_cast<double>(cos[i]) * magnitude);
       sin[i] = static_cast<T>(static_cast<double>(sin[i]) * of_sine);
@@ -197,8 +198,8 @@ static_assert(query_key_encoding<rope, float> && real_query_key_encoding<rope, d
 
 namespace detail {
 
-/// Queries and keys that lie side by side, as a projection of both leaves them, are one view of more heads: a single loop
-/// over heads is a tenth faster than two of different lengths, whose ends no processor foresees.
+/// Adjacent queries and keys, as a joint projection leaves them, are one view of more heads: a single loop over heads
+/// is a tenth faster than two of different lengths, whose ends no processor predicts.
 template <element Q, element K>
 bool adjoin(head_view<Q> q, head_view<K> k) noexcept {
   if constexpr (std::same_as<Q, K>) {
@@ -214,11 +215,11 @@ head_view<S> joined(head_view<S> q, index_t more_heads) noexcept {
 
 }  // namespace detail
 
-/// Rotates queries and keys in place, with one row of angles a token for both.
+/// Rotates queries and keys in place, with one row of angles per token for both.
 ///
 /// q     [num_tokens, num_heads, head_dim]
 /// k     [num_tokens, num_kv_heads, head_dim], its own strides and element type
-/// p     one position for each token
+/// p     one position per token
 /// Errors: those of `check_rotate`, raised before anything is written.
 template <element Q, element K, position_source P>
 void rotate(unchecked_t, const rope& rotary, head_view<Q> q, head_view<K> k, const P& p) noexcept {
@@ -244,7 +245,7 @@ void rotate(const rope& rotary, head_view<S> x, const P& p) {
   apply_to_queries(rotary, x, p);
 }
 
-/// Undoes `rotate`, the attention factor included.
+/// Undoes `rotate`, including the attention factor.
 template <element S, position_source P>
 void unrotate(unchecked_t, const rope& rotary, head_view<S> x, const P& p) noexcept {
   rotary.turn(as_positions(p), direction::inverse, 1 / rotary.inv_freq().attention_factor(), x);
@@ -255,11 +256,11 @@ void unrotate(const rope& rotary, head_view<S> x, const P& p) {
   unrotate(unchecked, rotary, x, p);
 }
 
-/// Moves rotated keys to positions `by` further on (back, if negative): what a context shift needs. The magnitude
-/// stays, because the attention factor is in the keys already. Each shift rounds once more: one by the sum is better than
-/// many (rope_cache.hpp has figures).
+/// Moves rotated keys forward by `by` positions (back, if negative), for a context shift. The magnitude is unchanged,
+/// because the attention factor is in the keys already. Each shift rounds once more: one by the sum is better than many
+/// (rope_cache.hpp has figures).
 ///
-/// by    one difference of positions for each token
+/// by    one difference of positions per token
 template <element S, position_source P>
 void shift(unchecked_t, const rope& rotary, head_view<S> rotated, const P& by) noexcept {
   rotary.turn_on(as_positions(by), 1, rotated);
@@ -293,7 +294,7 @@ problem check_row_slice(cos_sin_rows<C> rows, index_t head_dim, index_t first_co
                           first_column + 2 * rows.num_pairs);
 }
 
-// Inlined, or the rows and the sizes would go through memory at each token.
+// Inlined, or the rows and the sizes would go through memory for each token.
 template <element S, element C>
 [[gnu::always_inline]] inline void rotate_token(S* slice, index_t num_heads, index_t head_stride, pairing pairs,
                                                 cos_sin_rows<C> rows, index_t row, direction way) noexcept {
@@ -340,7 +341,7 @@ void narrow_angles(const rope& rotary, const P& p, index_t t, double magnitude, 
   }
 }
 
-/// Of a range of positions, unchecked.
+/// Fills rows for a range of positions. Unchecked.
 inline void fill_consecutive(const rope& rotary, const positions& p, double magnitude,
                              cos_sin_rows<float> rows) noexcept {
   constexpr index_t block = consecutive_angles::max_pairs;
@@ -358,9 +359,10 @@ inline void fill_consecutive(const rope& rotary, const positions& p, double magn
 
 }  // namespace detail
 
-/// Writes cos and sin of each token, the attention factor included: one table for all layers and heads of a step.
+/// Writes cos and sin of each token, including the attention factor: one table for all layers and heads of a step.
 ///
-/// A range of positions becomes float rows at half the cost of a list, with the same accuracy: see `consecutive_angles`.
+/// Float rows for a range of positions cost half as much as for a list, with the same accuracy: see
+/// `consecutive_angles`.
 ///
 /// rows  [num_tokens, num_pairs], in the caller's memory
 template <element C, position_source P>
@@ -385,7 +387,7 @@ void fill_cos_sin(const rope& rotary, const P& p, cos_sin_rows<C> rows) {
   }
 }
 
-/// Rotates by rows given from outside, the row of token t being t; the slice starts at `first_column`.
+/// Rotates by given rows, row t for token t; the slice starts at `first_column`.
 ///
 /// rows  [>= num_tokens, num_pairs]; rotary_dim is twice num_pairs
 template <element C, element S>
@@ -425,7 +427,7 @@ void rotate(cos_sin_rows<C> rows, pairing pairs, head_view<Q> q, head_view<K> k,
   rotate(unchecked, rows, pairs, q, k, first_column, way);
 }
 
-/// Rotates by a cache of rows, one for each position (ONNX RotaryEmbedding): the row of token t is its position.
+/// Rotates by a cache of rows, one per position (ONNX RotaryEmbedding): the row of a token is its position.
 /// Errors: a position outside the cache throws out_of_range, before anything is written.
 template <element C, element S, position_source P>
 void rotate(cos_sin_rows<C> cache, pairing pairs, head_view<S> x, const P& p, index_t first_column = 0,

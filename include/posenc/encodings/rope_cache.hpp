@@ -1,4 +1,4 @@
-// Rotated keys in a KV cache: stored as int8, moved to other positions, taken over to other frequencies.
+// Rotated keys in a KV cache: stored as int8, moved to other positions, converted to other frequencies.
 #pragma once
 
 #include <posenc/angles/difference.hpp>
@@ -13,15 +13,16 @@
 
 namespace posenc::inline POSENC_ISA {
 
-// What an engine does to cached keys, whatever the cache holds (float, double, f16, bf16, or int8 with a scale a row):
+// What an engine does to cached keys, whatever the cache holds (float, double, f16, bf16, or int8 with one scale per
+// row):
 //
 //     rotate_to(rotary, k, cache.tokens(past, num_tokens), positions(past, num_tokens));   // rotate and store
 //     shift(rotary, cache, by);                                                            // context shift
 //     rotate(rerotation(old_rope, new_rope), cache, positions(0, past));                   // other frequencies
 //
-// Every shift rounds anew (an int8 row is turned in float and gets another scale), and a step that turns a pair by less than
-// that rounding leaves it where it is. So shift once by the sum rather than often by little. Errors of keys between -1 and 1
-// after a thousand shifts, root mean square and largest (tests/encodings/rope_cache.cpp):
+// Every shift rounds again (an int8 row is rotated in float and gets a new scale), and a shift that rotates a pair by
+// less than that rounding leaves it where it is. So shift once by the sum rather than often by little. Errors of keys
+// between -1 and 1 after a thousand shifts, root mean square and largest (tests/encodings/rope_cache.cpp):
 //
 //     by       double           float          f16            bf16          int8           once by the sum, int8
 //     512      2e-14  7e-14     1e-5  6e-5     .004  .02      .1   .7       .1   .5        .004  .01
@@ -29,7 +30,7 @@ namespace posenc::inline POSENC_ISA {
 
 namespace detail {
 
-/// Columns of a row that is quantised, because it passes through the stack in float.
+/// Largest number of columns in a quantized row, because it passes through the stack in float.
 inline constexpr index_t max_quantized_columns = 2048;
 
 inline problem check_quantized_columns(const char* operation, index_t head_dim) noexcept {
@@ -37,7 +38,7 @@ inline problem check_quantized_columns(const char* operation, index_t head_dim) 
   return problem::invalid(operation, "head_dim", head_dim, "at most # in int8", max_quantized_columns);
 }
 
-/// One row into int8, turned on its way.
+/// Rotates a row and stores it as int8.
 template <scalar S, real T>
 void turn_row(const S* from, const turned_slice& slice, index_t head_dim, angle_row<T> angles, double scale,
               std::int8_t* to, float& to_scale) noexcept {
@@ -63,7 +64,7 @@ void turn_to(const Angles& angles, const turned_slice& slice, head_view<const S>
   }
 }
 
-/// In place.
+/// Rotates int8 rows in place.
 template <class Angles>
 void turn_quantized(const Angles& angles, const turned_slice& slice, quantized_view<std::int8_t> x) noexcept {
   float cos[max_quantized_columns / 2];
@@ -82,7 +83,7 @@ void turn_quantized(const Angles& angles, const turned_slice& slice, quantized_v
 
 // ---- Into an int8 cache ----
 
-/// What would be wrong with `rotate_to(rotary, from, to, p, scale)`, if anything.
+/// Returns what would be wrong with `rotate_to(rotary, from, to, p, scale)`, if anything.
 template <element S, position_source P>
 problem check_rotate_to(const rope& rotary, head_view<S> from, quantized_view<std::int8_t> to, const P& p,
                         double scale = 1) noexcept {
@@ -92,7 +93,7 @@ problem check_rotate_to(const rope& rotary, head_view<S> from, quantized_view<st
   return detail::check_scale("rotate_to", scale);
 }
 
-/// Rotates and stores as int8, a scale a row, once over the memory: to = scale * R(p) from.
+/// Rotates and stores as int8 with one scale per row, in one pass over memory: to = scale * R(p) from.
 ///
 /// from  [num_tokens, num_heads, head_dim], head_dim at most 2048
 /// to    the same shape, and [num_tokens, num_heads] scales, in the caller's memory
@@ -112,7 +113,7 @@ void rotate_to(const rope& rotary, head_view<S> from, quantized_view<std::int8_t
   rotate_to(unchecked, rotary, from, to, p, scale);
 }
 
-/// What would be wrong with `rotate_to(rows, pairs, from, to, options)`, if anything.
+/// Returns what would be wrong with `rotate_to(rows, pairs, from, to, options)`, if anything.
 template <element C, element S>
 problem check_rotate_to(cos_sin_rows<C> rows, pairing, head_view<S> from, quantized_view<std::int8_t> to,
                         const rotate_to_options& options = {}) noexcept {
@@ -121,7 +122,7 @@ problem check_rotate_to(cos_sin_rows<C> rows, pairing, head_view<S> from, quanti
   return detail::check_slice_of_rows(rows, from, options);
 }
 
-/// The same by rows given from outside: one table for all layers of a step.
+/// The same by given rows: one table for all layers of a step.
 template <element C, element S>
 void rotate_to(unchecked_t, cos_sin_rows<C> rows, pairing pairs, head_view<S> from, quantized_view<std::int8_t> to,
                const rotate_to_options& options = {}) noexcept {
@@ -137,7 +138,7 @@ void rotate_to(cos_sin_rows<C> rows, pairing pairs, head_view<S> from, quantized
 
 // ---- In an int8 cache ----
 
-/// What would be wrong with turning int8 rows in place, if anything.
+/// Returns what would be wrong with rotating int8 rows in place, if anything.
 template <position_source P>
 problem check_rotate(const rope& rotary, quantized_view<std::int8_t> x, const P& p) noexcept {
   if (const problem wrong = detail::check_quantized_columns("rotate", x.head_dim)) return wrong;
@@ -158,7 +159,7 @@ void rotate(const rope& rotary, quantized_view<std::int8_t> x, const P& p) {
   rotate(unchecked, rotary, x, p);
 }
 
-/// Moves rotated keys to positions `by` further on (back, if negative), as the other `shift` does.
+/// Moves rotated keys forward by `by` positions (back, if negative), like the other `shift`.
 template <position_source P>
 void shift(unchecked_t, const rope& rotary, quantized_view<std::int8_t> rotated, const P& by) noexcept {
   const auto at = as_positions(by);
@@ -174,16 +175,17 @@ void shift(const rope& rotary, quantized_view<std::int8_t> rotated, const P& by)
 
 // ---- From one list of frequencies to another ----
 
-/// The rotation that makes of keys rotated by `from` keys rotated by `to`: what a cache needs when dynamic NTK has grown its
-/// base, or a LongRoPE model crosses its original length.
+/// The rotation that converts keys rotated by `from` to keys rotated by `to`, for a cache when dynamic NTK has grown
+/// its base, or a LongRoPE model crosses its original length.
 ///
 ///     rotate(rerotation(short_rope, long_rope), cache, positions_of_the_cached_keys);
 ///
-/// One pass, at the keys' own positions; the attention factor of `from` goes out and that of `to` comes in. Made once, it
-/// allocates as any `rope` does.
+/// One pass, at the keys' own positions; the attention factor of `from` is replaced by that of `to`. Making it
+/// allocates, as for any `rope`.
 ///
-/// Errors    other numbers of pairs, axes, pairings, signs or first columns throw invalid_argument.
-/// Accuracy  as `rotate`: the difference of the frequencies is exact to the lists' own 2^-192 of a turn.
+/// Errors    different numbers of pairs, axes, pairings, signs or first columns throw invalid_argument, and so do
+///           float32_angles in either: `unrotate` and `rotate` such keys.
+/// Accuracy  that of `rotate`: the difference of the frequencies is exact to the lists' own 2^-192 of a turn.
 inline rope rerotation(const rope& from, const rope& to) {
   const auto same = [](const char* what, auto of_to, auto of_from) {
     require(of_to == of_from, "rerotation", what, static_cast<index_t>(of_to), "#, that of from",

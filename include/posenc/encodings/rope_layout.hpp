@@ -1,4 +1,4 @@
-// Checkpoints from one pairing into the other: weights, biases and scales of the query and key projections.
+// Converts checkpoints from one pairing to the other: weights, biases and scales of the query and key projections.
 #pragma once
 
 #include <posenc/error.hpp>           // index_t, require
@@ -11,8 +11,8 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Rows of elements of any type: the weights of a projection [num_rows, row_size], or one element a row, as a bias or the
-/// scales of quantised rows.
+/// Rows of elements of any type: the weights of a projection [num_rows, row_size], or one element per row, like a bias
+/// or the scales of quantized rows.
 template <class W>
 struct row_view {
   W* data = nullptr;
@@ -25,7 +25,7 @@ struct row_view {
   row_view(W* x, index_t rows, index_t columns = 1) : row_view(x, rows, columns, columns) {}
   row_view(W* x, index_t rows, index_t columns, index_t stride)
       : data(x), num_rows(rows), row_size(columns), row_stride(stride) {}
-  /// A view that promises not to write.
+  /// A read-only view.
   template <class M>
   requires(std::is_const_v<W>&& std::same_as<M, std::remove_const_t<W>>) row_view(const row_view<M>& x)
       : row_view(x.data, x.num_rows, x.row_size, x.row_stride) {}
@@ -33,7 +33,7 @@ struct row_view {
   W* row(index_t r) const noexcept { return data + r * row_stride; }  // [row_size]
 };
 
-/// How the rows of a query or key projection belong to heads. For keys, num_heads is num_kv_heads.
+/// How the rows of a query or key projection divide into heads. For keys, num_heads is num_kv_heads.
 struct projection_heads {
   index_t num_heads = 0;
   index_t head_dim = 0;
@@ -43,7 +43,7 @@ struct projection_heads {
 
 namespace detail {
 
-/// Where rows go when a slice of pairs changes its layout: `visit(from, to)` for the two rows of each pair.
+/// Calls `visit(from, to)` for the two rows of each pair of a slice that changes its layout.
 template <class Visit>
 void visit_pairs(pairing to, index_t num_pairs, Visit visit) {
   for (index_t i = 0; i < num_pairs; ++i) {
@@ -112,23 +112,23 @@ void change_layout(const char* operation, pairing to_pairs, const projection_hea
 
 }  // namespace detail
 
-/// Brings the rows of a query or key projection from interleaved pairs into halves, so that
+/// Converts the rows of a query or key projection from interleaved pairs to halves, so that
 ///
 ///     rope(pairing::half, list)  on  interleaved_to_half(W) x
 ///
-/// gives the scores of rope(pairing::interleaved, list) on W x. Biases and per-row scales of quantised weights move like the
-/// rows: call it for each of them. Values and output projections stay as they are.
+/// gives the scores of rope(pairing::interleaved, list) on W x. Biases and per-row scales of quantized weights move
+/// like the rows: call it for each of them. Value and output projections are unchanged.
 ///
 ///     const projection_heads q{.num_heads = 32, .head_dim = 128}, k{.num_heads = 8, .head_dim = 128};   // 8 kv heads
 ///     interleaved_to_half(q, row_view(w_q, 32 * 128, hidden_size));
 ///     interleaved_to_half(k, row_view(w_k, 8 * 128, hidden_size));
 ///     interleaved_to_half(k, row_view(k_scales, 8 * 128));
 ///
-/// rows      [num_heads * head_dim, row_size]; weights of a layer that keeps them as [in, num_heads * head_dim] are rows of
-///           one element for each `in`
+/// rows      [num_heads * head_dim, row_size]; weights stored as [in, num_heads * head_dim] are rows of one element,
+///           for each `in`
 /// Memory    allocates rotary_dim rows when in place; out of place, nothing. `to` is `from` or does not overlap it.
-/// Errors    a slice beyond the head, an odd one, or another number of rows (as when num_heads is taken for num_kv_heads)
-///           throws invalid_argument, before anything is written.
+/// Errors    a slice beyond the head, an odd one, or a wrong number of rows (as when num_heads is taken for
+///           num_kv_heads) throws invalid_argument, before anything is written.
 /// Source    transformers' convert_llama_weights_to_hf.py, llama.cpp's convert_hf_to_gguf.py (the other way).
 template <class W>
 void interleaved_to_half(const projection_heads& heads, row_view<W> rows) {
@@ -140,7 +140,7 @@ void interleaved_to_half(const projection_heads& heads, row_view<R> from, row_vi
   detail::change_layout<W>("interleaved_to_half", pairing::half, heads, from, to);
 }
 
-/// The other way.
+/// The inverse.
 template <class W>
 void half_to_interleaved(const projection_heads& heads, row_view<W> rows) {
   detail::change_layout<W>("half_to_interleaved", pairing::interleaved, heads, rows, rows);

@@ -1,4 +1,4 @@
-// Rotation from one place to another: between element types, strides and pairings, scaled on the way.
+// Rotates from one place to another: between element types, strides and pairings, scaled on the way.
 #pragma once
 
 #include <posenc/encodings/rope.hpp>
@@ -17,7 +17,7 @@ namespace posenc::inline POSENC_ISA {
 
 namespace detail {
 
-/// Which columns turn, and how they are read and written.
+/// Which columns rotate, and how they are read and written.
 struct turned_slice {
   pairing read;
   pairing written;
@@ -36,14 +36,14 @@ inline turned_slice slice_of(const rope& rotary, direction way) noexcept {
   return slice_of(rotary.layout(), rotary.output_layout(), rotary.first_column(), rotary.num_pairs(), way);
 }
 
-/// Cosines and sines of a token's pairs, wherever they lie.
+/// Cosines and sines of a token's pairs, wherever they are stored.
 template <real T>
 struct angle_row {
   const T* cos;
   const T* sin;
 };
 
-/// Made on the fly.
+/// Angles computed on the fly.
 template <token_positions P>
 struct angles_at {
   const rope& rotary;
@@ -61,7 +61,7 @@ struct angles_at {
   }
 };
 
-/// Row t of a table.
+/// Angles from row t of a table.
 template <element C>
 struct angles_from {
   cos_sin_rows<C> rows;
@@ -83,7 +83,7 @@ struct angles_from {
   }
 };
 
-/// The columns of a row that do not turn.
+/// Copies and scales the columns of a row that do not rotate.
 template <real T, scalar S, scalar D>
 void pass_columns(const S* from, D* to, index_t head_dim, const turned_slice& slice, T scale) noexcept {
   kernels::convert(from, to, slice.first_column, scale);
@@ -97,7 +97,7 @@ void turn_to(const Angles& angles, turned_slice slice, head_view<const S> from, 
   constexpr index_t block = kernels::max_pairs;
   T cos[block];
   T sin[block];
-  // In place, columns must not move before their neighbours are read.
+  // In place, columns must not move before their neighbors are read.
   const bool moves = static_cast<const void*>(from.data) == to.data && slice.read != slice.written;
   const pairing written = moves ? slice.read : slice.written;
   for (index_t t = 0; t < from.num_tokens; ++t) {
@@ -122,7 +122,7 @@ inline problem check_scale(const char* operation, double scale) noexcept {
   return problem::invalid(operation, "scale", scale, "finite");
 }
 
-/// Different shapes, or the same memory looked at in different ways.
+/// Reports different shapes, or the same memory viewed in different ways.
 template <element S, scalar D>
 problem check_places(const char* operation, head_view<S> from, head_view<D> to) noexcept {
   if (const problem wrong = check_same_shape(operation, from, to)) return wrong;
@@ -144,7 +144,7 @@ problem check_places(const char* operation, head_view<S> from, head_view<D> to) 
 
 // ---- By positions ----
 
-/// What would be wrong with `rotate_to(rotary, from, to, p, scale)` or `unrotate_to`, if anything.
+/// Returns what would be wrong with `rotate_to(rotary, from, to, p, scale)` or `unrotate_to`, if anything.
 template <element S, scalar D, position_source P>
 problem check_rotate_to(const rope& rotary, head_view<S> from, head_view<D> to, const P& p, double scale = 1) noexcept {
   if (const problem wrong = detail::check_places("rotate_to", from, to)) return wrong;
@@ -152,14 +152,15 @@ problem check_rotate_to(const rope& rotary, head_view<S> from, head_view<D> to, 
   return detail::check_scale("rotate_to", scale);
 }
 
-/// Rotates into other memory, once over it: keys into their cache, say, at the cache's strides and in its element type.
+/// Rotates into other memory in one pass: keys into their cache, for example, with the cache's strides and element
+/// type.
 ///
 ///     to = scale * R(p) from
 ///
 /// from   [num_tokens, num_heads, head_dim]
-/// to     the same shape, its own strides and element type; columns outside of the rotary slice are copied. It may be
+/// to     the same shape, its own strides and element type; columns outside the rotary slice are only scaled. It may be
 ///        `from` itself (same memory, type and strides); other overlaps are not allowed.
-/// p      one position for each token
+/// p      one position per token
 /// Errors     those of `check_rotate_to`, raised before anything is written.
 /// Accuracy   as `rotate`: computed in float (in double if either is double), rounded once to the type of `to`.
 template <element S, scalar D, position_source P>
@@ -176,7 +177,7 @@ void rotate_to(const rope& rotary, head_view<S> from, head_view<D> to, const P& 
   rotate_to(unchecked, rotary, from, to, p, scale);
 }
 
-/// What `rotate_to` did, undone into other memory, the attention factor included: to = scale * R(-p) from.
+/// Undoes `rotate_to` into other memory, including the attention factor: to = scale * R(-p) from.
 template <element S, scalar D, position_source P>
 void unrotate_to(unchecked_t, const rope& rotary, head_view<S> from, head_view<D> to, const P& p,
                  double scale = 1) noexcept {
@@ -191,7 +192,7 @@ void unrotate_to(const rope& rotary, head_view<S> from, head_view<D> to, const P
   unrotate_to(unchecked, rotary, from, to, p, scale);
 }
 
-/// Rotates in place and multiplies all columns by `scale`: queries by the scale of their softmax.
+/// Rotates in place and multiplies all columns by `scale`, such as queries by their softmax scale.
 template <scalar S, position_source P>
 void rotate_scaled(unchecked_t, const rope& rotary, head_view<S> x, double scale, const P& p) noexcept {
   if (rotary.rotary_dim() == x.head_dim) {
@@ -208,11 +209,11 @@ void rotate_scaled(const rope& rotary, head_view<S> x, double scale, const P& p)
 
 // ---- By rows of cosines and sines ----
 
-/// How `rotate_to` goes about rows that it is given.
+/// Options of `rotate_to` by given rows.
 struct rotate_to_options {
   index_t first_column = 0;            // of the rotary slice in a head
   std::optional<pairing> output{};     // the pairing that is written; default: the one that is read
-  direction way = direction::forward;  // inverse: from `output` back to the other one, the adjoint
+  direction way = direction::forward;  // inverse: the adjoint, from `output` back to the other one
   double scale = 1;                    // of all columns
 };
 
@@ -231,7 +232,7 @@ problem check_slice_of_rows(cos_sin_rows<C> rows, head_view<S> from, const rotat
 
 }  // namespace detail
 
-/// What would be wrong with `rotate_to(rows, pairs, from, to, options)`, if anything.
+/// Returns what would be wrong with `rotate_to(rows, pairs, from, to, options)`, if anything.
 template <element C, element S, scalar D>
 problem check_rotate_to(cos_sin_rows<C> rows, pairing pairs, head_view<S> from, head_view<D> to,
                         const rotate_to_options& options = {}) noexcept {
@@ -242,9 +243,9 @@ problem check_rotate_to(cos_sin_rows<C> rows, pairing pairs, head_view<S> from, 
                           "at most # with another pairing for output", kernels::max_moved_pairs);
 }
 
-/// Rotates into other memory by rows given from outside, the row of token t being t: to = scale * R from.
+/// Rotates into other memory by given rows, row t for token t: to = scale * R from.
 ///
-/// rows   [>= num_tokens, num_pairs], the attention factor and a negative sign included, as `fill_cos_sin` writes them
+/// rows   [>= num_tokens, num_pairs], including the attention factor and a negative sign, as `fill_cos_sin` writes them
 /// pairs  the pairing that is read
 template <element C, element S, scalar D>
 void rotate_to(unchecked_t, cos_sin_rows<C> rows, pairing pairs, head_view<S> from, head_view<D> to,

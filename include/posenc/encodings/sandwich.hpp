@@ -16,18 +16,18 @@ struct sandwich_params {
   double base = 10000;
 };
 
-/// Raises the score of near keys by the inner product of the sinusoidal encodings of two positions, which falls with
-/// their distance, slower in each head than in the one before.
+/// Raises the scores of near keys by the inner product of the sinusoidal encodings of both positions, which falls with
+/// their distance, more slowly in each head than in the one before.
 ///
 ///     score[h, i, j] += H / (8 (h + 1)) * sum over k < dim / 2 of cos((i - j) base^(-2k / dim))
 ///
-/// Acts on    scores before the softmax; queries and keys stay as they are.
-/// Positions  any 32-bit; only differences count, and they are 32-bit too.
-/// Storage    dim / 2 frequencies; no table: where the same distances come again and again, `tabulate` keeps them.
-/// Errors     no heads, a dim that is odd or below 2, a base not above 0 throw invalid_argument; check_scores finds
+/// Acts on    scores before the softmax; queries and keys are unchanged.
+/// Positions  any 32-bit; only differences count, which must fit 32 bits too.
+/// Storage    dim / 2 frequencies; no table: if the same distances recur, `tabulate` keeps their biases.
+/// Errors     no heads, a dim that is odd or below 2, a base not above 0 throw invalid_argument; check_scores reports
 ///            more heads than num_heads.
-/// Accuracy   angles are exact, sums are in double: within 1 ulp of the largest bias, in float and, for up to a
-///            hundred terms, within 16 ulp in double.
+/// Accuracy   angles are exact, sums are in double: within 1 ulp of the largest bias in float, and within 16 ulp in
+///            double for up to a hundred terms.
 /// Source     Chi et al. 2023, arXiv:2212.10356, section 5.
 class sandwich {
  public:
@@ -35,7 +35,7 @@ class sandwich {
 
   const sandwich_params& params() const noexcept { return params_; }
 
-  /// What `head` adds to the score of a query that stands `distance` after a key.
+  /// The bias of `head` for a query `distance` after a key.
   double bias(index_t head, position_t distance) const noexcept {
     return compression(head) * product<double>(distance);
   }
@@ -67,7 +67,7 @@ class sandwich {
     return static_cast<double>(params_.num_heads) / (8 * static_cast<double>(head + 1));
   }
 
-  /// Of the encodings of two positions: cosines in U, their sum in double.
+  /// The inner product of the encodings of two positions: cosines in U, summed in double.
   template <real U>
   double product(position_t distance) const noexcept {
     constexpr index_t block = 64;

@@ -17,10 +17,10 @@ namespace posenc::inline POSENC_ISA {
 struct scaled_sinusoidal_params {
   index_t dim = 0;
   double base = 10000;
-  std::optional<double> scale = {};  // to start from; default: dim^-1/2, so that a row has a length of sqrt(1/2)
+  std::optional<double> scale = {};  // initial; default: dim^-1/2, so that a row has length sqrt(1/2)
 };
 
-/// Sines in the first half of the columns, cosines in the second, all times one number that training sets.
+/// Sines in the first half of the columns, cosines in the second, all times one learned number.
 ///
 ///     x[p, i]           += scale * sin(p * w[i])           w[i] = base^(-i / (dim / 2)),  i < dim / 2
 ///     x[p, dim / 2 + i] += scale * cos(p * w[i])
@@ -28,8 +28,8 @@ struct scaled_sinusoidal_params {
 /// Acts on    embeddings.
 /// Positions  any 32-bit, and real ones; one axis.
 /// Storage    dim / 2 frequencies and the scale.
-/// Errors     dim odd or below 2, base not above 0, a scale that is not finite: invalid_argument; check_add finds another
-///            width.
+/// Errors     dim odd or below 2, base not above 0, a scale that is not finite: invalid_argument; check_add reports a
+///            different width.
 /// Accuracy   that of cos_sin, then the roundings of the product and of the sum.
 /// Gradient   of the scale.
 /// Source     x-transformers' ScaledSinusoidalEmbedding.
@@ -65,7 +65,7 @@ class scaled_sinusoidal {
     return problem::invalid("add_to", "dim", shape.dim, "#, the width of the encoding", dim_);
   }
 
-  /// parameter_gradients[0] += the sum over tokens and columns of upstream times what was added, per scale
+  /// parameter_gradients[0] += the sum over tokens and columns of upstream * (what was added) / scale
   template <scalar S, token_positions P>
   void add_to_backward(token_view<const S> upstream, const P& p,
                        std::span<compute_t<S>> parameter_gradients) const noexcept {

@@ -15,26 +15,27 @@
 namespace posenc::inline POSENC_ISA {
 
 struct shaw_params {
-  index_t left_max = 0;   // keys further before the query than this count as this far
-  index_t right_max = 0;  // and keys further after it
+  index_t left_max = 0;   // keys farther before the query count as this far
+  index_t right_max = 0;  // the same for keys after it
   index_t head_dim = 0;
-  index_t num_tables = 1;  // 1: one for all heads; otherwise one a head
+  index_t num_tables = 1;  // 1: one for all heads; otherwise one per head
 };
 
-/// Adds to a score the product of the query with a learned vector for the distance, as if it were added to the key.
+/// Adds to a score the product of the query with a learned vector for the distance, as if the vector were added to the
+/// key.
 ///
 ///     score[h, i, j] += scale * <q[i], table[clip(j - i, -left_max, right_max) + left_max]>
 ///
-/// Acts on    scores before the softmax; reads queries. The second table of the paper, which is added to values, is
-///            no bias and is not here.
-/// Positions  any 32-bit; only differences count, and they are 32-bit too.
+/// Acts on    scores before the softmax; reads queries. The second table of the paper, which is added to values, is not
+///            a bias and not supported.
+/// Positions  any 32-bit; only differences count, which must fit 32 bits too.
 /// Storage    num_tables tables of (left_max + right_max + 1) * head_dim scalars.
-/// Errors     a bound that is negative or 2^31 or more, head_dim < 1, num_tables < 1 or a table of another size
-///            throws invalid_argument; check_scores finds another head_dim and heads without a table.
+/// Errors     a bound that is negative or 2^31 or more, head_dim < 1, num_tables < 1 or a table of another size throws
+///            invalid_argument; check_scores reports a different head_dim and heads without a table.
 /// Accuracy   that of a product of head_dim numbers in the type of the scores.
 /// Gradient   of the table and the queries.
-/// Source     Shaw et al. 2018, arXiv:1803.02155; transformers' wav2vec2_bert (relative_key). With right_max 0 and a
-///            table a head, the relative attention of Music Transformer, arXiv:1809.04281.
+/// Source     Shaw et al. 2018, arXiv:1803.02155; transformers' wav2vec2_bert (relative_key). With right_max 0 and one
+///            table per head, the relative attention of Music Transformer, arXiv:1809.04281.
 template <real T>
 class shaw {
  public:
@@ -48,7 +49,7 @@ class shaw {
 
   const shaw_params& params() const noexcept { return params_; }
 
-  /// The row of the table for a query that stands `distance` after a key.
+  /// The row of the table for a query `distance` after a key.
   index_t row(position_t distance) const noexcept {
     return std::clamp(-index_t{distance}, -params_.left_max, params_.right_max) + params_.left_max;
   }

@@ -16,13 +16,13 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Where the sine and the cosine of frequency i stand.
+/// The columns of the sine and the cosine of frequency i.
 ///
 ///     interleaved   columns 2i and 2i + 1   the paper, timm
 ///     half          [sines | cosines]       tensor2tensor, fairseq, XGLM, Marian, Whisper, diffusers, MLX
 enum class sinusoid { interleaved, half };
 
-/// The last column of the half layout where dim is odd. (The interleaved layout ends with a sine without its cosine.)
+/// The last column of the half layout if dim is odd. (The interleaved layout ends with a sine without its cosine.)
 ///
 ///     zero       the columns of dim - 1, and a zero    tensor2tensor, fairseq, diffusers
 ///     one_more   one more sine than cosines            Marian
@@ -37,19 +37,19 @@ enum class odd_column { zero, one_more };
 ///                                    flip_sin_to_cos; downscale_freq_shift: its own, 1 if it is not set
 ///     MLX                            layout half, downscale_freq_shift 1, amplitude: its scale, sqrt(2 / dim);
 ///                                    position_scale: 2 pi for its full_turns
-///     positional-encodings (PyPI)    downscale_freq_shift -1/2 where dim is odd
+///     positional-encodings (PyPI)    downscale_freq_shift -1/2 if dim is odd
 ///     scaled sinusoidal              layout half, amplitude: the learned scalar, dim^-1/2 at first
 struct sinusoidal_params {
   index_t dim = 0;
   sinusoid layout = sinusoid::interleaved;
   odd_column odd = odd_column::zero;
-  bool cos_first = false;  // cosines where the sines are otherwise, and sines where the cosines are
+  bool cos_first = false;  // swaps the columns of sines and cosines
   double base = 10000;
   double downscale_freq_shift = 0;             // subtracted from dim / 2 in the exponent
   double position_scale = 1;                   // multiplies the angle
   double amplitude = 1;                        // multiplies the sine and the cosine
   position_t offset = 0;                       // added to every position before it is scaled
-  std::optional<position_t> padding_idx = {};  // nothing is added at this position, the offset included
+  std::optional<position_t> padding_idx = {};  // nothing is added at this position (offset included)
 };
 
 /// Adds sines and cosines of the position, at frequencies that fall geometrically from 1 to about 1 / base.
@@ -61,18 +61,18 @@ struct sinusoidal_params {
 /// Acts on    embeddings.
 /// Positions  any 32-bit, also with the offset; real ones (timesteps). One axis.
 /// Storage    dim / 2 frequencies; no table: `fill` writes one into the caller's memory.
-/// Errors     dim < 1 (half: < 2), base <= 0 or an exponent without a denominator throw invalid_argument;
-///            check_add finds another width, and a position that leaves 32 bits (a real one: 2^63) by the offset.
-/// Accuracy   that of cos_sin in float (double for double data), then the amplitude's rounding unless it is 1, then
-///            the sum's. What is stored in 16 bits is rounded once, from float.
-/// Source     Vaswani et al. 2017, arXiv:1706.03762, section 3.5; the others as in the named projects' code.
+/// Errors     dim < 1 (half: < 2), base <= 0 or an exponent without a denominator throw invalid_argument; check_add
+///            reports a different width, and a position that leaves 32 bits (a real one: 2^63) with the offset.
+/// Accuracy   that of cos_sin in float (double for double data), then the roundings of the amplitude, unless it is 1,
+///            and of the sum. 16-bit elements are rounded once, from float.
+/// Source     Vaswani et al. 2017, arXiv:1706.03762, section 3.5; the variants as in the named projects' code.
 class sinusoidal {
  public:
   explicit sinusoidal(const sinusoidal_params& params) : params_(checked(params)), frequencies_(make(params)) {}
 
   index_t dim() const noexcept { return params_.dim; }
   const sinusoidal_params& params() const noexcept { return params_; }
-  /// position_scale included.
+  /// Including position_scale.
   const frequencies& inv_freq() const noexcept { return frequencies_; }
 
   template <scalar S, token_positions P>
@@ -85,8 +85,8 @@ class sinusoidal {
     }
   }
 
-  /// The encoding itself, unadded: one row for each position, the table that other libraries keep. A range of positions
-  /// becomes float rows at half the cost of a list, with the same accuracy: see `consecutive_angles`.
+  /// Writes the encoding itself: one row per position, the table that other libraries keep. Float rows for a range of
+  /// positions cost half as much as for a list, with the same accuracy: see `consecutive_angles`.
   ///
   /// out   [num_tokens, dim]
   /// Errors: those of `check_add`, raised before anything is written.
@@ -94,7 +94,7 @@ class sinusoidal {
   void fill(token_view<S> out, const P& p) const {
     raise_if(posenc::check_add(*this, out, p).in("fill"));
     const auto at = as_positions(p);
-    // No run covers the zero column, nor a row of padding.
+    // No run covers the zero column or a padding row.
     if (columns(params_) < dim() || params_.padding_idx) {
       for (index_t t = 0; t < out.num_tokens; ++t) std::fill_n(out.token(t), dim(), narrow<S>(compute_t<S>(0)));
     }
@@ -119,9 +119,9 @@ class sinusoidal {
   }
 
  private:
-  static constexpr index_t block = detail::consecutive_angles::max_pairs;  // at a time
+  static constexpr index_t block = detail::consecutive_angles::max_pairs;  // pairs at a time
 
-  // In the half layout a zero column leaves the rest to be the table of an even width.
+  // With a zero column in the half layout, the other columns are the table of an even width.
   static index_t columns(const sinusoidal_params& params) {
     const bool zero_column = params.layout == sinusoid::half && params.odd == odd_column::zero && params.dim % 2 == 1;
     return zero_column ? params.dim - 1 : params.dim;
@@ -165,7 +165,8 @@ class sinusoidal {
     }
   }
 
-  /// The same for all tokens of a range, a block of pairs after the other; `put_of` makes the `put` of a token.
+  /// The same for all tokens of a range, one block of pairs after the other; `put_of(token)` returns the `put` of a
+  /// token.
   template <class PutOf>
   void each_consecutive_run(const positions& p, PutOf put_of) const noexcept {
     for (index_t first = 0; first < frequencies_.size(); first += block) {

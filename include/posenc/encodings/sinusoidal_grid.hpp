@@ -13,7 +13,7 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// The order of the columns, a and b being the axes of the position:
+/// The order of columns, for position axes a and b:
 ///
 ///     interleaved   sin a, cos a, sin a, cos a, ... sin b, cos b, ...    positional-encodings, DETR
 ///     halves        sines of a, cosines of a, sines of b, cosines of b    MAE, timm with interleave_sin_cos
@@ -29,16 +29,16 @@ struct sinusoidal_grid_params {
   double amplitude = 1;  // multiplies the sine and the cosine
 };
 
-/// Adds sines and cosines of each axis of the position, in columns of its own.
+/// Adds sines and cosines of each axis of the position, in separate columns.
 ///
-///     x[p, columns of axis a] += amplitude * sin or cos(p[a] * base^(-j / n))       n = ceil(dim / (2 num_axes)), j < n
+///     x[p, columns of axis a] += amplitude * sin or cos(p[a] * base^(-j / n))      n = ceil(dim / (2 num_axes)), j < n
 ///
 /// Acts on    embeddings.
-/// Positions  any 32-bit, and real ones, on num_axes axes: grid.hpp makes them, DETR's counts of a mask too.
-/// Storage    a frequency for each sine.
-/// Errors     dim or num_axes below 1, a layout other than interleaved whose dim is no multiple of 2 num_axes (interleaved,
-///            the last columns are cut), base not above 0: invalid_argument; check_add finds another width.
-/// Accuracy   that of cos_sin, then of the amplitude and of the sum.
+/// Positions  any 32-bit, and real ones, on num_axes axes, as made by grid.hpp, DETR's counts of a mask included.
+/// Storage    one frequency per sine.
+/// Errors     dim below 1, num_axes outside 1 to 8, a dim that is not a multiple of 2 num_axes (interleaved instead
+///            cuts the last columns), base not above 0: invalid_argument; check_add reports a different width.
+/// Accuracy   that of cos_sin, then the roundings of the amplitude, unless it is 1, and of the sum.
 /// Source     He et al. 2021, arXiv:2111.06377 (MAE); Carion et al. 2020, arXiv:2005.12872 (DETR); timm's
 ///            pos_embed_sincos; positional-encodings on PyPI.
 class sinusoidal_grid {

@@ -14,33 +14,32 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// The network's weights, row by row as torch.nn.Linear keeps them, and the window.
+/// The network's weights, row-major as in torch.nn.Linear, and the window.
 template <real T>
 struct swin_v2_params {
   patch_window window{};
   index_t num_heads = 0;
   index_t mlp_width = 512;
-  std::span<const T> w1{};  // [mlp_width, 2]: of the row's coordinate, of the column's
+  std::span<const T> w1{};  // [mlp_width, 2]: for the row coordinate, for the column coordinate
   std::span<const T> b1{};  // [mlp_width]
   std::span<const T> w2{};  // [num_heads, mlp_width]
-  // The sides of the window that the network was trained on, where this one is larger; 0: this one's.
+  // Sides of the window that the network was trained on, if this one is larger; 0: the same.
   index_t pretrained_height = 0;
   index_t pretrained_width = 0;
 };
 
-/// Adds a bias that a network of two layers finds for the offset between two patches of a window.
+/// Adds a bias that a two-layer network computes from the offset between two patches of a window.
 ///
 ///     score[h, i, j] += 16 sigmoid(sum over m of w2[h, m] relu(w1[m, 0] y + w1[m, 1] x + b1[m]))
-///     y = sign(z) log2(1 + |z|) / 3,   z = 8 (rows from key to query) / (height - 1);   x by columns and width alike
+///     y = sign(z) log2(1 + |z|) / 3,  z = 8 (rows from key to query) / (height - 1);  x likewise by columns and width
 ///
-/// Acts on    scores before the softmax; queries and keys stay as they are. The cosine attention around it, with its
-///            learned scale, is normalised queries and keys and the caller's `scale`.
+/// Acts on    scores before the softmax; queries and keys are unchanged. For the cosine attention around it, the caller
+///            normalizes queries and keys and passes the learned scale as `scale`.
 /// Positions  one axis, the token's number in its window: row * width + column.
-/// Storage    the weights; scratch of a value an offset. The network runs once for each offset, head and block of
-///            queries: where the weights stand still, `window_bias(encoding.table(), window)` does the same and runs
-///            none.
-/// Errors     a window without patches or with a class token, no heads, weights of other sizes, a pretrained side of
-///            1 throw invalid_argument; check_scores finds heads without weights and positions outside the window.
+/// Storage    the weights; scratch of one value per offset. The network runs once per offset, head and block of
+///            queries: if the weights are fixed, `window_bias(encoding.table(), window)` does the same and runs none.
+/// Errors     a window without patches or with a class token, no heads, weights of other sizes, a pretrained side of 1
+///            throw invalid_argument; check_scores reports heads without weights and positions outside the window.
 /// Accuracy   coordinates within 2 ulp of double; sums in the type of the scores.
 /// Gradient   of w1, then of b1, then of w2.
 /// Source     Liu et al. 2022, arXiv:2111.09883; transformers' swinv2.
@@ -69,7 +68,7 @@ class swin_v2_bias {
   index_t num_heads() const noexcept { return num_heads_; }
   index_t offset(position_t query, position_t key) const noexcept { return offsets_(query, key); }
   index_t num_offsets() const noexcept { return std::ssize(rows_); }
-  /// What the network is given for an offset: of rows, of columns.
+  /// The network's inputs for an offset: row and column coordinates.
   std::array<double, 2> coordinates(index_t offset) const noexcept {
     return {rows_[static_cast<std::size_t>(offset)], columns_[static_cast<std::size_t>(offset)]};
   }
@@ -119,7 +118,7 @@ class swin_v2_bias {
   /// `before` needs no scratch.
   template <real U>
   void add_to_scores_backward(const score_tile<U>& before, const score_gradients<U>& gradients) const noexcept {
-    // A few offsets at a time: their sums fit the stack, and the network runs backwards once for each.
+    // A few offsets at a time: their sums fit the stack, and the network runs backward once for each.
     constexpr index_t block = 64;
     for (index_t first = 0; first < num_offsets(); first += block) {
       double sums[block] = {};
@@ -148,13 +147,13 @@ class swin_v2_bias {
     parameters_.insert(parameters_.end(), values.begin(), values.end());
   }
 
-  /// Of the differences from 1 - side to side - 1.
+  /// Coordinates for the differences from 1 - side to side - 1.
   static std::vector<double> log_spaced(const char* name, index_t side, index_t pretrained) {
     require(pretrained == 0 || pretrained >= 2, "swin_v2_bias", name, pretrained, "0 or at least 2");
     const index_t furthest = (pretrained > 0 ? pretrained : side) - 1;
     std::vector<double> all;
     for (index_t difference = 1 - side; difference < side; ++difference) {
-      // A side of one patch has no other difference than 0.
+      // A side of one patch has only the difference 0.
       const double z = difference == 0 ? 0 : 8.0 * static_cast<double>(difference) / static_cast<double>(furthest);
       all.push_back(std::copysign(std::log2(1 + std::abs(z)) / 3, z));
     }
@@ -164,7 +163,7 @@ class swin_v2_bias {
   /// out[o] = the bias for offset o
   template <real U>
   void run_network(index_t head, U* out) const noexcept {
-    constexpr index_t block = 64;  // offsets side by side
+    constexpr index_t block = 64;  // offsets at a time
     for (index_t first = 0; first < num_offsets(); first += block) {
       const index_t count = std::min(block, num_offsets() - first);
       const double* __restrict y = rows_.data() + first;
@@ -195,7 +194,7 @@ class swin_v2_bias {
     };
     for (index_t m = 0; m < mlp_width_; ++m) {
       const double hidden = parameter(2 * m) * y + parameter(2 * m + 1) * x + parameter(b1() + m);
-      if (!(hidden > 0)) continue;
+      if (hidden <= 0) continue;  // NaN goes on
       const double of_hidden = of_sum * parameter(w2(head) + m);
       add(2 * m, of_hidden * y);
       add(2 * m + 1, of_hidden * x);

@@ -1,4 +1,4 @@
-// T5's relative position bias: a learned number for each head and bucket of distances.
+// T5's relative position bias: one learned number per head and bucket of distances.
 #pragma once
 
 #include <posenc/concepts.hpp>  // relative_bias, real, index_t, position_t
@@ -22,11 +22,12 @@ struct t5_params {
   bool bidirectional = true;   // half of the buckets for keys after the query: encoders; false for decoders
 };
 
-/// Adds a learned number that depends on the head and on the bucket that the distance falls into.
+/// Adds a learned number that depends on the head and on the bucket of the distance.
 ///
 ///     score[h, i, j] += table[bucket(i - j), h]
 ///
-/// With B buckets a direction, E = B / 2 of them (rounded down) hold one distance each, the others widen geometrically:
+/// With B buckets per direction, E = B / 2 of them (rounded down) hold one distance each, the others widen
+/// geometrically:
 ///
 ///     bucket(r) = r                                                     r < E
 ///     bucket(r) = min(E + floor((B - E) ln(r/E) / ln(max_distance/E)), B - 1)   otherwise
@@ -34,12 +35,13 @@ struct t5_params {
 /// Causal: B = num_buckets, r = max(i - j, 0). Bidirectional: B = num_buckets / 2, r = |i - j|, and keys after the
 /// query use the second half of the table.
 ///
-/// Acts on    scores before the softmax; queries and keys stay as they are. T5 itself does not scale scores: scale 1.
-/// Positions  any 32-bit; only differences count, and they are 32-bit too.
-/// Storage    the table, and a number for each distance up to max_distance.
-/// Errors     a table that is no multiple of num_buckets, num_buckets < 2 (bidirectional: < 4) or a max_distance within
-///            the exact buckets throws invalid_argument; check_scores finds heads without a column.
-/// Accuracy   buckets are exact, by integers: a logarithm may fall short where r is a power. The bias is a copy.
+/// Acts on    scores before the softmax; queries and keys are unchanged. T5 itself does not scale scores: pass scale 1.
+/// Positions  any 32-bit; only differences count, which must fit 32 bits too.
+/// Storage    the table, and one number per distance up to max_distance.
+/// Errors     a table whose size is not a multiple of num_buckets, num_buckets < 2 (bidirectional: < 4) or a
+///            max_distance within the exact buckets throws invalid_argument; check_scores reports heads without a
+///            column.
+/// Accuracy   buckets are exact (integers): a logarithm may fall short where r is a power. The bias is a copy.
 /// Gradient   of the table.
 /// Source     Raffel et al. 2020, arXiv:1910.10683; transformers' t5.
 template <real T>
@@ -55,7 +57,7 @@ class t5_bias {
 
   index_t num_heads() const noexcept { return num_heads_; }
 
-  /// The row of the table for a query that stands `distance` after a key.
+  /// The row of the table for a query `distance` after a key.
   index_t bucket(position_t distance) const noexcept {
     const index_t clamped = std::clamp(distance, -max_distance_, max_distance_);
     return bucket_of_distance_[static_cast<std::size_t>(clamped + max_distance_)];
@@ -68,7 +70,7 @@ class t5_bias {
   /// out[i] = bias(head, first_distance + i)
   template <real U>
   void fill_bias(index_t head, position_t first_distance, index_t count, U* out) const noexcept {
-    // Up to -max_distance and from max_distance on there is one value each, and most distances lie there.
+    // Up to -max_distance and from max_distance on there is one value each, and most distances are there.
     const index_t first = std::clamp<index_t>(index_t{-max_distance_} - first_distance, 0, count);
     const index_t last = std::clamp<index_t>(index_t{max_distance_} - first_distance, 0, count);
     std::fill(out, out + first, static_cast<U>(bias(head, -max_distance_)));
@@ -142,7 +144,7 @@ class t5_bias {
       const double estimate =
           static_cast<double>(num_exact) * std::pow(static_cast<double>(max_distance) / static_cast<double>(num_exact),
                                                     static_cast<double>(j) / static_cast<double>(num_wide));
-      // Below the answer for certain; from there the integers decide.
+      // Certainly below the answer; from there the integers decide.
       auto r = static_cast<index_t>(estimate) - 1;
       const auto bound = detail::product_of_powers(furthest, j, exact, num_wide - j);
       while (detail::is_less_than(detail::product_of_powers(static_cast<std::uint32_t>(r), num_wide, 1, 0), bound)) ++r;

@@ -1,4 +1,4 @@
-// Any bias of distance, evaluated once for all distances that will be asked for.
+// Any bias of distance, evaluated once for all distances that will be needed.
 #pragma once
 
 #include <posenc/hooks.hpp>
@@ -12,16 +12,16 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Adds a number from a table by head and distance: a learned one, or what another encoding gives there, for those
-/// that are slow to evaluate and whose parameters stand still.
+/// Adds a number from a table by head and distance: learned, or the bias of another encoding that is slow to evaluate
+/// and whose parameters are fixed.
 ///
 ///     score[h, i, j] += table[h, i - j + max_distance]
 ///
-/// Acts on    scores before the softmax; queries and keys stay as they are.
+/// Acts on    scores before the softmax; queries and keys are unchanged.
 /// Positions  any 32-bit that are at most max_distance apart.
 /// Storage    num_heads * (2 max_distance + 1) scalars.
 /// Errors     no heads, a negative max_distance or a table of another size throws invalid_argument; check_scores
-///            finds heads without a row and distances beyond the table.
+///            reports heads without a row and distances beyond the table.
 /// Accuracy   a copy.
 /// Gradient   of the table.
 template <real T>
@@ -70,7 +70,7 @@ class tabulated_bias {
   std::span<T> parameters() noexcept { return table_; }  // [num_heads, 2 max_distance + 1]
   std::span<const T> parameters() const noexcept { return table_; }
 
-  /// parameter_gradients[head, first_distance + i + max_distance] += sums[i]; distances beyond the table have no sum.
+  /// parameter_gradients[head, first_distance + i + max_distance] += sums[i]; distances beyond the table are skipped.
   template <real U>
   void bias_backward(index_t head, position_t first_distance, std::span<const U> sums,
                      std::span<U> parameter_gradients) const noexcept {
@@ -93,7 +93,7 @@ class tabulated_bias {
 
 static_assert(relative_bias<tabulated_bias<float>, float>);
 
-/// The biases of an encoding of distance, for the first `num_heads` heads and all distances up to `max_distance`.
+/// Tabulates a bias of distance, for the first `num_heads` heads and all distances up to `max_distance`.
 ///
 ///     const auto fast = tabulate<float>(mlp_bias<float>(weights, params), num_heads, max_positions - 1);
 ///

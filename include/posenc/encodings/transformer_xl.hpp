@@ -16,9 +16,9 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Which distances a table of relative keys holds, one row each, and what happens to others.
+/// The distances that a table of relative keys holds, one row each, and what happens to others.
 struct relative_range {
-  position_t first = 0;  // of row 0. Causal: 0. XLNet: the number of queries, negative
+  position_t first = 0;  // of row 0. Causal: 0. XLNet: minus the number of queries
   position_t last = 0;
   bool clamp = false;  // a distance outside counts as the nearest inside (clamp_len); otherwise it is an error
 
@@ -30,14 +30,14 @@ struct relative_range {
 ///     keys[h, r, d] = sum over c of weights[h * head_dim + d, c] [sin(r w_0), sin(r w_1), ..., cos(r w_0), ...][c]
 ///     w_j = 10000^(-2j / dim)
 ///
-/// weights [num_heads * head_dim, dim], as torch.nn.Linear keeps them. XLNet's r, [dim, num_heads, head_dim], is
-/// their transpose. Returns [num_heads, range.size(), head_dim]. Errors: sizes that do not fit, an odd dim, an empty
-/// range: invalid_argument.
+/// weights [num_heads * head_dim, dim], as in torch.nn.Linear. XLNet's r, [dim, num_heads, head_dim], is their
+/// transpose. Returns [num_heads, range.size(), head_dim]. Errors: sizes that do not fit, an odd dim, an empty range:
+/// invalid_argument.
 template <real T>
 std::vector<T> transformer_xl_keys(std::span<const T> weights, index_t num_heads, index_t head_dim, index_t dim,
                                    const relative_range& range);
 
-/// What dL/dkeys is for the weights behind them, added to `weight_gradients`.
+/// Adds the gradient of the weights, given dL/dkeys, to `weight_gradients`.
 template <real T>
 void transformer_xl_keys_backward(std::span<const T> key_gradients, index_t num_heads, index_t head_dim, index_t dim,
                                   const relative_range& range, std::span<T> weight_gradients);
@@ -49,15 +49,15 @@ void transformer_xl_keys_backward(std::span<const T> key_gradients, index_t num_
 /// u is r_w_bias, v is r_r_bias of the authors' code.
 ///
 /// Acts on    scores before the softmax; reads queries and keys.
-/// Positions  any 32-bit; only distances count: those of the table, and others if it clamps. Keys after the query
-///            belong to a table that begins at 0 as well: a causal mask hides them, and until then row 0 serves them.
+/// Positions  any 32-bit; only distances count: those of the table, and others if it clamps. A table that begins at 0
+///            accepts keys after the query too: they use row 0 until a causal mask hides them.
 /// Storage    (range.size() + 2) * num_heads * head_dim scalars.
 /// Errors     an empty range, heads or head_dim below 1, lists of other sizes throw invalid_argument; check_scores
-///            finds another head_dim, heads without keys and distances outside a table that does not clamp.
+///            reports a different head_dim, heads without keys and distances outside a table that does not clamp.
 /// Accuracy   that of products of head_dim numbers in the type of the scores.
-/// Gradient   of u, of v, of the relative keys (transformer_xl_keys_backward takes those on), queries and keys.
-/// Source     Dai et al. 2019, arXiv:1901.02860; Yang et al. 2019, arXiv:1906.08237; transformers' xlnet. rel_shift
-///            is how they lay out the second product, not what it is.
+/// Gradient   of u, of v, of the relative keys (transformer_xl_keys_backward propagates those), queries and keys.
+/// Source     Dai et al. 2019, arXiv:1901.02860; Yang et al. 2019, arXiv:1906.08237; transformers' xlnet. rel_shift is
+///            only how they lay out the second product.
 template <real T>
 class transformer_xl {
  public:

@@ -1,4 +1,4 @@
-// ALiBi for encoders: a slope of its own for the keys on either side of a query.
+// ALiBi for encoders: separate slopes for keys before and after a query.
 #pragma once
 
 #include <posenc/concepts.hpp>  // relative_bias, real, index_t, position_t
@@ -11,17 +11,17 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Lowers a score in proportion to distance, by one slope a head for keys before the query and one for keys after it,
+/// Lowers a score in proportion to distance, by one slope per head for keys before the query and one for keys after it,
 /// so that the two sides can be told apart.
 ///
 ///     score[h, i, j] -= left_slopes[h] * (i - j)      j <= i
 ///     score[h, i, j] -= right_slopes[h] * (j - i)     j > i
 ///
-/// Acts on    scores before the softmax; queries and keys stay as they are.
-/// Positions  any 32-bit; only differences count, and they are 32-bit too.
+/// Acts on    scores before the softmax; queries and keys are unchanged.
+/// Positions  any 32-bit; only differences count, which must fit 32 bits too.
 /// Storage    2 * num_heads scalars.
 /// Errors     no heads, lists of different lengths or a slope that is not finite throw invalid_argument; check_scores
-///            finds heads without slopes.
+///            reports heads without slopes.
 /// Accuracy   the exact distance times the slope: 1/2 ulp up to distance 2^24 in float, 3/2 ulp beyond.
 /// Gradient   of the left slopes, then of the right ones.
 /// Source     the encoder's variant in the authors' repository (attention_with_linear_biases, issue 5).
@@ -40,7 +40,7 @@ class two_sided_alibi {
 
   index_t num_heads() const noexcept { return std::ssize(slopes_) / 2; }
 
-  /// What `head` adds to the score of a query that stands `distance` after a key; zero for zero.
+  /// The bias of `head` for a query `distance` after a key; zero for distance zero.
   T bias(index_t head, position_t distance) const noexcept {
     return -slopes_[at(head, distance)] * std::abs(static_cast<T>(distance));
   }

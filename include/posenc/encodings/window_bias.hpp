@@ -1,5 +1,4 @@
-// The relative position tables of Swin and BEiT: a learned number for each head and offset within a window of
-// patches.
+// The relative position tables of Swin and BEiT: one learned number per head and offset within a window of patches.
 #pragma once
 
 #include <posenc/concepts.hpp>  // pairwise_bias, real, index_t, position_t
@@ -13,20 +12,20 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Adds a learned number that depends on the head and on how many rows and columns lie between two patches of a
-/// window.
+/// Adds a learned number that depends on the head and on the rows and columns between two patches of a window.
 ///
 ///     score[h, i, j] += table[offset(i, j), h]
 ///
-/// With (dy, dx) the rows and columns from key to query, offset(i, j) = (dy + height - 1)(2 width - 1) + dx + width -
-/// 1. A class token has the last three rows: of its scores with patches, of patches with it, of it with itself.
+///     offset(i, j) = (dy + height - 1)(2 width - 1) + dx + width - 1,   (dy, dx) = rows and columns from key to query
 ///
-/// Acts on    scores before the softmax; queries and keys stay as they are.
-/// Positions  one axis, the token's number in its window: row * width + column, behind a class token one more. A call
+/// The last three rows are for a class token: as query of a patch, as key of a patch, and as both.
+///
+/// Acts on    scores before the softmax; queries and keys are unchanged.
+/// Positions  one axis, the token's number in its window: row * width + column, plus one after a class token. A call
 ///            attends within one window.
-/// Storage    the table, and 4 bytes a token.
-/// Errors     a window without patches or a table that is no multiple of its offsets throws invalid_argument;
-///            check_scores finds heads without a column and positions outside the window.
+/// Storage    the table, and 4 bytes per token.
+/// Errors     a window without patches or a table whose size is not a multiple of num_offsets throws invalid_argument;
+///            check_scores reports heads without a column and positions outside the window.
 /// Accuracy   a copy.
 /// Gradient   of the table.
 /// Source     Liu et al. 2021, arXiv:2103.14030; with a class token Bao et al. 2021, arXiv:2106.08254; rows ordered

@@ -20,24 +20,24 @@ struct xpos_params {
   position_t centre = 0;    // where nothing is scaled; any constant gives the same scores
 };
 
-/// RoPE with a factor beside each angle, inverse for keys, so that a score fades by a pair's own factor with distance.
+/// RoPE with a factor for each angle, the inverse for keys, so that each pair fades by its own factor with distance.
 ///
-///     query pair j   turned by p w[j], times factor[j]^((p - centre) / scale_base)
-///     key pair j     turned by p w[j], times factor[j]^((centre - p) / scale_base)
+///     query pair j   rotated by p w[j], times factor[j]^((p - centre) / scale_base)
+///     key pair j     rotated by p w[j], times factor[j]^((centre - p) / scale_base)
 ///     factor[j] = (2j / rotary_dim + gamma) / (1 + gamma)
 ///
-/// Keys before their query fade; behind it they grow, so attention has to be causal. Far from the centre queries grow as keys
-/// vanish: keep it amid the positions in use. Implementations that take the middle of each call for it (torchscale: the
-/// length halved and rounded up, x-transformers: rounded down) rotate keys differently as a sequence grows, which no cache
-/// survives; here it is a constant.
+/// Keys before their query fade; after it they grow, so attention has to be causal. Far from `centre` queries grow as
+/// keys vanish: keep it amid the positions in use. Implementations that use the middle of each call (torchscale: half
+/// the length rounded up, x-transformers: rounded down) rotate keys differently as a sequence grows, which invalidates
+/// a cache; here it is a constant.
 ///
-/// Acts on    queries and keys, in place: the rotary slice; the rest pass.
-/// Positions  integers and real ones, as far from the centre as the factors fit the element type: with the defaults, to
-///            28328 positions for float and bf16, 1983 for f16, 271955 for double; one axis.
-/// Storage    the frequencies, a logarithm in two doubles for each.
-/// Errors     scale_base or gamma not above 0 or not finite, a rotation of several axes, of another pairing for output
-///            or of more than 128 pairs: invalid_argument; check_rotate as rope, and a position too far from the centre.
-/// Accuracy   that of rope, the factor within 2^-51 of itself, one rounding more.
+/// Acts on    queries and keys, in place: the rotary slice; the rest is unchanged.
+/// Positions  integers and real ones, as far from `centre` as the factors fit the element type: with the defaults, up
+///            to 28328 positions for float and bf16, 1983 for f16, 271955 for double; one axis.
+/// Storage    the frequencies, and for each a logarithm in two doubles.
+/// Errors     scale_base or gamma not above 0 or not finite, a rotation with several axes, a different output pairing
+///            or more than 128 pairs: invalid_argument; check_rotate as for rope, and a position too far from `centre`.
+/// Accuracy   that of rope with one more rounding; factors are within 2^-51 of themselves.
 /// Source     Sun et al. 2022, arXiv:2212.10554; torchscale's xpos_relative_position, x-transformers.
 class xpos {
  public:
@@ -84,7 +84,7 @@ class xpos {
     return {};
   }
 
-  /// How far from the centre the factors, and queries and keys of usual sizes times them, fit elements of type S.
+  /// How far from `centre` the factors, and queries and keys of usual sizes times them, fit elements of type S.
   template <element S>
   double reach() const noexcept {
     using T = compute_t<S>;
@@ -93,7 +93,7 @@ class xpos {
     return std::min(std::floor(exponent / -exponents_.front()), 0x1p62);
   }
 
-  // The adjoint of a scaled rotation is the rotation back, scaled alike.
+  // The adjoint of a scaled rotation is the inverse rotation, scaled alike.
   template <element S>
   void apply_to_queries_backward(head_view<const S>, head_view<S> gradients, const positions& p,
                                  std::span<compute_t<S>>) const noexcept {
@@ -106,7 +106,7 @@ class xpos {
   }
 
  private:
-  // What the rounding of a large exponent cuts off is worth thousands of ulps: 2^(e + rest) = 2^e (1 + rest ln 2).
+  // Rounding a large exponent would cost thousands of ulps, hence its rest: 2^(e + rest) = 2^e (1 + rest ln 2).
   double factor_at(double distance, std::size_t pair) const noexcept {
     const double exponent = distance * exponents_[pair];
     const double rest = std::fma(distance, exponents_[pair], -exponent) + distance * exponent_rests_[pair];
@@ -135,8 +135,8 @@ class xpos {
 
   rope rotary_;
   xpos_params params_;
-  std::vector<double> exponents_;       // [num_pairs], of two, for one position
-  std::vector<double> exponent_rests_;  // what they lack
+  std::vector<double> exponents_;       // [num_pairs]: log2 of the factors per position
+  std::vector<double> exponent_rests_;  // their rounding errors
 };
 
 static_assert(query_key_encoding<xpos, float> && real_query_key_encoding<xpos, double>);

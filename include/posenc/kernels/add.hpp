@@ -1,4 +1,4 @@
-// Rows added to rows: what additive encodings and foreign biases do to memory, whichever they are.
+// Adds rows to rows, for all additive encodings and foreign biases.
 #pragma once
 
 #include <posenc/error.hpp>            // index_t
@@ -30,7 +30,7 @@ inline constexpr bool converts_by_instruction = (std::same_as<S, f16> || std::sa
 
 }  // namespace detail
 
-/// x[i] += row[i], in the wider of the two compute types, rounded once to the type of x. No overlap.
+/// x[i] += row[i], in the wider of the two compute types, rounded once to the type of x. They must not overlap.
 template <scalar S, scalar R>
 void add(S* __restrict x,          // [count]
          const R* __restrict row,  // [count]
@@ -53,15 +53,15 @@ void add_rows(S* x,  // [num_rows, count]
               index_t x_stride,
               const R* rows,  // [num_rows, count]
               index_t row_stride, index_t num_rows, index_t count) noexcept {
-  // Rows without gaps are one long row: short ones would spend their time on loop ends.
+  // Contiguous rows are added as one long row: short ones would spend their time on loop ends.
   if (x_stride == count && row_stride == count) return add(x, rows, num_rows * count);
   for (index_t r = 0; r < num_rows; ++r) add(x + r * x_stride, rows + r * row_stride, count);
 }
 
 namespace detail {
 
-// Four rows of four, turned in registers: element by element, each of x would be a read, a write and a cache line of
-// its own. Four, because every instruction set has shuffles for it.
+// 4 x 4 elements, transposed in registers: one by one, each element of x would be a read and a write of its own cache
+// line. Four, because every instruction set has shuffles for it.
 template <real T, scalar R>
 [[gnu::always_inline]] inline void add_four_by_four_transposed(T* x, index_t x_stride, const R* rows,
                                                                index_t row_stride) noexcept {
@@ -80,7 +80,7 @@ template <real T, scalar R>
       __builtin_shufflevector(low_a, low_b, 0, 1, 4, 5), __builtin_shufflevector(low_a, low_b, 2, 3, 6, 7),
       __builtin_shufflevector(high_a, high_b, 0, 1, 4, 5), __builtin_shufflevector(high_a, high_b, 2, 3, 6, 7)};
   for (index_t c = 0; c < 4; ++c) {
-    // Not `load`: four doubles returned by value are another calling convention without AVX.
+    // Not `load`: returning four doubles by value is a different ABI without AVX.
     quad sum;
     std::memcpy(&sum, x + c * x_stride, sizeof sum);
     sum += column[c];

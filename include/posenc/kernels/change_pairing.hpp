@@ -1,4 +1,4 @@
-// Columns of rotary slices from one pairing into the other.
+// Converts columns of rotary slices from one pairing to the other.
 #pragma once
 
 #include <posenc/error.hpp>           // index_t
@@ -30,10 +30,10 @@ void move_pairs(const S* __restrict from, pairing read, S* __restrict to, index_
 
 }  // namespace detail
 
-/// Pairs of a slice that changes its pairing in place, because it passes through the stack.
+/// Largest number of pairs in a slice whose pairing is changed in place, because it is copied through the stack.
 inline constexpr index_t max_moved_pairs = 1024;
 
-/// Brings the columns of a slice from the one pairing into the other, in every head of one token, in place.
+/// Converts the columns of a slice from one pairing to the other in place, in every head of one token.
 ///
 /// read       the pairing that `x` has now
 /// num_pairs  of the slice, at most max_moved_pairs

@@ -1,4 +1,4 @@
-// Stored elements as vectors of what they are computed in, and back.
+// Converts stored elements to vectors of the compute type, and back.
 #pragma once
 
 #include <posenc/error.hpp>            // index_t
@@ -23,7 +23,7 @@ inline constexpr bool f16_by_instruction = true;
 inline constexpr bool f16_by_instruction = false;
 #endif
 
-/// Whether a vector of T is a load or store of S and a few instructions. Otherwise elements go one by one.
+/// Whether S is loaded and stored as a vector of T by a few instructions. Otherwise elements are converted one by one.
 template <class S, class T>
 inline constexpr bool in_vectors = std::same_as<S, T> ||
                                    (std::same_as<T, float> &&
@@ -50,7 +50,7 @@ void store_narrow(S* to, V v) noexcept {
     using words = vector<std::uint32_t>;
     const words bits = std::bit_cast<words>(v);
     const words rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
-    // Rounding would carry a NaN into the sign. Compared as signed integers, which every instruction set can.
+    // Rounding would carry a NaN into the sign. Compared as signed integers, which every instruction set can do.
     const auto is_nan = std::bit_cast<words>(std::bit_cast<vector<std::int32_t>>(bits & 0x7fff'ffffU) > 0x7f80'0000);
     const words chosen = (is_nan & ((bits >> 16) | 0x40U)) | (~is_nan & rounded);
     const auto halves = __builtin_convertvector(chosen, typename vector_of<std::uint16_t, lanes<float>>::type);
@@ -66,7 +66,8 @@ void store_narrow(S* to, V v) noexcept {
 
 }  // namespace detail
 
-/// to[i] = from[i] * factor, computed in T and rounded once to the type of `to`. The same memory, or no overlap.
+/// to[i] = from[i] * factor, computed in T and rounded once to the type of `to`. `from` and `to` are the same or do not
+/// overlap.
 template <real T, scalar S, scalar D>
 void convert(const S* from,  // [count]
              D* to,          // [count]
@@ -77,7 +78,8 @@ void convert(const S* from,  // [count]
       return;
     }
   }
-  // The ends are computed, not counted on to: of a loop that goes on where another stopped, GCC warns when it knows the count.
+  // Loop bounds are computed up front: GCC warns about a loop that continues where another stopped, if it knows the
+  // count.
   index_t whole = 0;
   if constexpr (detail::in_vectors<S, T> && detail::in_vectors<D, T>) {
     whole = count - count % lanes<T>;

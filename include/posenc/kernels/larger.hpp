@@ -11,7 +11,7 @@
 
 namespace posenc::inline POSENC_ISA::kernels {
 
-/// a > b ? a : b, so b where either is NaN. It is an instruction, which compilers do not find: theirs are two.
+/// a > b ? a : b, so b where either is NaN. That is one instruction, but compilers emit two.
 template <class V>
 [[gnu::always_inline]] inline V larger(V a, V b) noexcept {
 #if defined(__AVX512F__)
@@ -22,7 +22,7 @@ template <class V>
   return a > b ? a : b;
 }
 
-/// By halves: lane after lane would be a chain of as many steps as there are lanes.
+/// By halves: lane after lane would be a dependency chain of as many steps as there are lanes.
 template <class V>
 auto largest_lane(V v) noexcept {
   if constexpr (detail::num_lanes<V> == 2) {

@@ -1,4 +1,4 @@
-// The matrix registers of Intel's AMX: eight, of sixteen rows of 64 bytes.
+// The matrix registers of Intel AMX: eight, each of sixteen rows of 64 bytes.
 #pragma once
 
 #include <posenc/error.hpp>  // index_t
@@ -29,8 +29,8 @@ inline std::atomic<answer> permission{answer::unknown};
 
 }  // namespace detail
 
-/// Whether the machine has them and the kernel lets this process use them, which Linux wants to be asked for. Once asked,
-/// the answer is kept.
+/// Whether the machine has them and Linux lets this process use them, for which it has to be asked. The answer is
+/// cached.
 inline bool permitted() noexcept {
   detail::answer known = detail::permission.load(std::memory_order_relaxed);
   if (known == detail::answer::unknown) {
@@ -40,8 +40,8 @@ inline bool permitted() noexcept {
   return known == detail::answer::yes;
 }
 
-/// Has this thread use them, whole, as long as it lives. A caller's own configuration is not kept: by the ABI it is a
-/// callee's to change.
+/// Configures the registers of this thread, at full size, for the lifetime of the object. A caller's own configuration
+/// is not restored: the ABI lets a callee change it.
 class in_use {
  public:
   explicit in_use(bool wanted) noexcept : wanted_(wanted) {
@@ -67,9 +67,9 @@ class in_use {
   bool wanted_;
 };
 
-// By hand, because the intrinsics of GCC 12 do not say that they read and write memory.
+// Assembly, because the intrinsics of GCC 12 do not declare that they read and write memory.
 
-/// Rows that are `stride` bytes apart.
+/// Rows are `stride` bytes apart.
 template <int Register>
 [[gnu::always_inline]] inline void load(const void* from, index_t stride) noexcept {
   asm volatile("{tileloadd\t(%0,%1,1), %%tmm%c2|tileloadd\t%%tmm%c2, [%0+%1*1]}"
@@ -88,7 +88,7 @@ template <int Register>
 [[gnu::always_inline]] inline void clear() noexcept {
   asm volatile("tilezero\t%%tmm%c0" : : "i"(Register));
 }
-/// Sum[i][j] += sum over k of A[i][2 k] * B[k][2 j] + A[i][2 k + 1] * B[k][2 j + 1], of bf16 in floats.
+/// Sum[i][j] += sum over k of A[i][2 k] * B[k][2 j] + A[i][2 k + 1] * B[k][2 j + 1], of bf16, in float.
 template <int Sum, int A, int B>
 [[gnu::always_inline]] inline void multiply_pairs() noexcept {
   asm volatile("{tdpbf16ps\t%%tmm%c2, %%tmm%c1, %%tmm%c0|tdpbf16ps\t%%tmm%c0, %%tmm%c1, %%tmm%c2}"

@@ -1,4 +1,4 @@
-// The heads of a token times one number.
+// Multiplies the heads of a token by a number.
 #pragma once
 
 #include <posenc/scalar.hpp>

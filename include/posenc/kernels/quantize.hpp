@@ -1,4 +1,4 @@
-// Rows of int8 with a scale: symmetric quantisation, and back.
+// Symmetric quantization of rows to int8 with a scale, and back.
 #pragma once
 
 #include <posenc/error.hpp>  // index_t
@@ -18,19 +18,19 @@ namespace posenc::inline POSENC_ISA {
 
 namespace kernels {
 
-// A row x is kept as q and a scale:
+// A row x is stored as q and a scale:
 //
 //     scale = max |x| / 127, rounded to float; 1 where that is zero
-//     q[i]  = x[i] / scale, rounded to the nearest integer, halves to the even one; from -127 to 127
+//     q[i]  = x[i] / scale, rounded to the nearest integer, halves to even; from -127 to 127
 //     x[i] ~= scale q[i], within half a scale
 //
-// A row that holds a NaN or an infinity gets NaN for its scale and zeros, so that all of it, and nothing else, comes
-// back as NaN. Both the search for the largest value and the rounding are done on bits: comparisons and additions of
-// floating-point numbers may be folded away under fast math.
+// A row with a NaN or an infinity gets the scale NaN and zeros, so that all of it, and nothing else, comes back as NaN.
+// The largest value is found and numbers are rounded on bits, because fast math may fold away comparisons and additions
+// of floating-point numbers.
 
 namespace detail {
 
-/// The bits of |x|, which are ordered as the sizes are, with infinities and NaN above all numbers.
+/// The bits of |x|, which are ordered like the magnitudes, with infinities and NaN above all numbers.
 template <scalar S>
 auto bits_of_size(S x) noexcept {
   if constexpr (std::same_as<S, double>) {
@@ -65,23 +65,24 @@ float scale_of(size_bits<S> largest) noexcept {
     size = std::bit_cast<compute_t<S>>(largest);
   }
   if (!is_finite(size)) return std::numeric_limits<float>::quiet_NaN();
-  // In double first: a float and 127 leave no quotient so near the middle of two floats that it would round twice.
+  // Divided in double: no quotient of a float and 127 is so near the middle of two floats that rounding twice would
+  // matter.
   const auto scale = static_cast<float>(static_cast<double>(size) / 127);
   return scale == 0 ? 1 : scale;
 }
 
-// Adding it to a number below 2^15 in size leaves the number in the lowest bits, with 36 after the point.
+// Added to a number below 2^15 in magnitude, it leaves the number in the lowest bits, 36 of them after the point.
 inline constexpr double fixed_point_rounder = 0x1.8p16;
 
-/// To the nearest integer, halves to the even one, of a number from -127 to 127 which is known to 2^-40: the 36 bits
-/// after the point take the error off a half, and nothing else that a quotient of floats can be is within 2^-25 of one.
+/// Rounds a number from -127 to 127, known to 2^-40, to the nearest integer, halves to even. The cut to 36 bits after
+/// the point removes the error from a half, and no other quotient of floats is within 2^-25 of one.
 inline std::int8_t nearest_integer(double x) noexcept {
   const auto fixed = std::bit_cast<std::uint64_t>(x + fixed_point_rounder);
   const std::uint64_t odd = fixed >> 36 & 1U;
   return static_cast<std::int8_t>(static_cast<std::uint8_t>((fixed + (1ULL << 35) - 1 + odd) >> 36));
 }
 
-// Sixteen bits pass through floats, because conversions one element at a time do not become vectors.
+// 16-bit types are converted to float in blocks, because conversions of single elements do not vectorize.
 inline constexpr index_t block = 128;
 template <class Act>
 void in_blocks(index_t count, Act act) noexcept {
@@ -90,7 +91,7 @@ void in_blocks(index_t count, Act act) noexcept {
 
 }  // namespace detail
 
-/// The scale of a row on its own.
+/// The scale of a single row.
 template <scalar S>
 float quantization_scale(const S* x,  // [count]
                          index_t count) noexcept {
@@ -99,7 +100,7 @@ float quantization_scale(const S* x,  // [count]
 
 namespace detail {
 
-/// Whatever the quotients are.
+/// Right for all quotients.
 template <real S>
 void quantize_exactly(const S* __restrict x,  // [count]
                       index_t count, float scale,
@@ -108,7 +109,7 @@ void quantize_exactly(const S* __restrict x,  // [count]
   const double inverse = 1 / static_cast<double>(scale);
   const double largest = 127 * static_cast<double>(scale);
   for (index_t i = 0; i < count; ++i) {
-    // Choices between values of variables: GCC makes branches of std::clamp, and of a choice between constants.
+    // Selects between variables: GCC compiles std::clamp, and selects between constants, to branches.
     double value = static_cast<double>(x[i]);
     value = value < largest ? value : largest;
     value = value > -largest ? value : -largest;
@@ -116,17 +117,17 @@ void quantize_exactly(const S* __restrict x,  // [count]
   }
 }
 
-// Adding it to a number below 2^22 in size leaves the nearest integer in the lowest bits.
+// Added to a number below 2^22 in magnitude, it leaves the nearest integer in the lowest bits.
 inline constexpr float integer_rounder = 0x1.8p23F;
 
-/// Quotients computed in float and rounded to the nearest integers: right, unless one is nearer to a half than its own error, or
-/// so large that it saturates.
+/// Computes quotients in float and rounds them to the nearest integers: right, unless one is nearer to a half than its
+/// error, or so large that it saturates.
 class quick_quantizer {
   using floats = vector<float>;
   using integers = vector<std::int32_t>;
 
  public:
-  /// scale  of ordinary size, so that its inverse is normal
+  /// scale  of ordinary magnitude, so that its inverse is normal
   explicit quick_quantizer(float scale) noexcept : inverse_(1 / scale) {}
 
   void operator()(const float* x, std::int8_t* q) noexcept {
@@ -138,7 +139,7 @@ class quick_quantizer {
     farthest_ = larger(farthest_, size_of(value - (sum - integer_rounder)));
   }
   bool was_right() const noexcept {
-    // Two roundings of a quotient up to 127 leave it wrong by less than 2^-16.
+    // Two roundings of a quotient up to 127 cause an error below 2^-16.
     constexpr float near_half = 0.5F - 0x1p-15F;
     const integers beyond = larger(largest_ - std::bit_cast<std::int32_t>(127.25F),  //
                                    farthest_ - std::bit_cast<std::int32_t>(near_half));
@@ -146,15 +147,15 @@ class quick_quantizer {
   }
 
  private:
-  // Sizes as their bits, which are ordered alike, NaN above all.
+  // Magnitudes as bits, which have the same order, with NaN above all.
   static integers size_of(floats x) noexcept { return std::bit_cast<integers>(x) & 0x7fff'ffff; }
 
   float inverse_;
   integers largest_{};   // quotient
-  integers farthest_{};  // from an integer
+  integers farthest_{};  // distance to an integer
 };
 
-/// True if that was enough.
+/// Returns true if all results are right.
 inline bool quantize_quickly(const float* __restrict x, index_t count, float scale,
                              std::int8_t* __restrict q) noexcept {
   if (scale < 0x1p-100F || scale > 0x1p100F) return false;
@@ -165,9 +166,9 @@ inline bool quantize_quickly(const float* __restrict x, index_t count, float sca
 
 }  // namespace detail
 
-/// q[i] = x[i] / scale, rounded half to even, within -127 and 127; zeros where the scale is not finite.
+/// q[i] = x[i] / scale, rounded half to even, clamped to -127 and 127; zeros if the scale is not finite.
 ///
-/// scale  above 0: the row's own, or a larger one. A smaller one lets the largest values saturate.
+/// scale  above 0: the row's own, or a larger one. A smaller one saturates the largest values.
 template <scalar S>
 void quantize(const S* __restrict x,  // [count]
               index_t count, float scale,
@@ -209,7 +210,7 @@ void dequantize(const std::int8_t* __restrict q,  // [count]
   }
 }
 
-/// A scale a row.
+/// One scale per row.
 template <scalar S>
 void quantize_rows(const S* x,  // [num_rows, count]
                    index_t x_stride, index_t num_rows, index_t count,
@@ -223,7 +224,7 @@ void quantize_rows(const S* x,  // [num_rows, count]
   }
 }
 
-/// One scale for all rows, which is returned. A row with a NaN or an infinity spoils them all.
+/// One scale for all rows, which is returned. A NaN or an infinity in one row spoils all of them.
 template <scalar S>
 float quantize_tensor(const S* x,  // [num_rows, count]
                       index_t x_stride, index_t num_rows, index_t count,
@@ -236,7 +237,7 @@ float quantize_tensor(const S* x,  // [num_rows, count]
   return scale;
 }
 
-/// A scale a row; a `scale_stride` of 0 takes one for all.
+/// One scale per row; a `scale_stride` of 0 uses one for all.
 template <scalar S>
 void dequantize_rows(const std::int8_t* q,  // [num_rows, count]
                      index_t q_stride,

@@ -1,4 +1,4 @@
-// Rotation of pairs of columns by given cosines and sines: pointers and strides, no encoding.
+// Rotates pairs of columns by given cosines and sines: pointers and strides, no encoding.
 #pragma once
 
 #include <posenc/error.hpp>  // index_t
@@ -10,30 +10,30 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Which columns of a rotary slice of d columns turn together. Models differ, checkpoints must match, so nothing
-/// defaults.
+/// Which columns of a rotary slice of d columns are rotated together. Models differ and checkpoints must match, so
+/// there is no default.
 ///
-///     half         (i, i + d/2)    also: NEOX (ggml), not traditional (MLX), interleave=False (FlashInfer), rotate_half
-///     interleaved  (2i, 2i + 1)    also: NORMAL (ggml), traditional (MLX), interleave=True (FlashInfer), complex pairs
+///     half         (i, i + d/2)   also: NEOX (ggml), not traditional (MLX), interleave=False (FlashInfer), rotate_half
+///     interleaved  (2i, 2i + 1)   also: NORMAL (ggml), traditional (MLX), interleave=True (FlashInfer), complex pairs
 enum class pairing : std::uint8_t { half, interleaved };
 
-/// Which way to turn: `inverse` undoes `forward`, and is its adjoint.
+/// Direction of rotation: `inverse` undoes `forward`, and is its adjoint.
 enum class direction : std::uint8_t { forward, inverse };
 
 namespace kernels {
 
-// In place, a rotation reads and writes each element once, so it can be as fast as memory if nothing else costs: one pass
-// in the order of memory (token, head, column), trip counts that the compiler knows, and cosines and sines brought into
-// the order of the loop once a token, for all its heads.
+// Rotating in place reads and writes each element once, so it can be as fast as memory if nothing else costs: one pass
+// in memory order (token, head, column), trip counts that the compiler knows, and cosines and sines arranged in loop
+// order once per token, for all its heads.
 
 namespace detail {
 
 template <index_t Pairs>
 struct known_pairs {};
 
-/// Calls `run` with the number of pairs as a constant for the head sizes in use (64, 80, 96, 128, 256, and slices of them):
-/// worth a factor of two in L1 with GCC. Inlined, or what `run` captures would go through memory, a tenth of one token's
-/// time.
+/// Calls `run` with the number of pairs as a constant for the head sizes in use (64, 80, 96, 128, 256, and slices of
+/// them): worth a factor of two in L1 with GCC. Inlined, or the captures of `run` would go through memory, a tenth of
+/// the time for one token.
 template <class Run>
 [[gnu::always_inline]] inline void with_known_pairs(index_t num_pairs, Run run) noexcept {
   switch (num_pairs) {
@@ -81,9 +81,9 @@ template <scalar S, real T>
 
 }  // namespace detail
 
-/// Turns pairs [first_pair, first_pair + num_pairs) of every head of one token, in place.
+/// Rotates pairs [first_pair, first_pair + num_pairs) of every head of one token, in place.
 ///
-/// x            the token's rotary slice in its first head; heads lie `head_stride` apart
+/// x            the token's rotary slice in its first head; heads are `head_stride` apart
 /// slice_pairs  pairs in the whole slice; num_pairs is at most max_pairs
 /// cos, sin     [num_pairs], in double for double data; finite
 template <scalar S, real T>

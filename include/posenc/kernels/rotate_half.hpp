@@ -1,4 +1,4 @@
-// Rotation of pairs whose columns lie half a rotary slice apart.
+// Rotates pairs whose columns are half a rotary slice apart.
 #pragma once
 
 #include <posenc/error.hpp>  // index_t
@@ -10,14 +10,15 @@
 
 namespace posenc::inline POSENC_ISA::kernels::detail {
 
-// Each function turns one token's pairs in all of its heads:
+// Each function rotates one token's pairs in all of its heads:
 //
 // x          the first column of the first pair, in the first head
-// Distance   from a pair's first column to its second, and
-// Pairs      the number of pairs, both 0 where the compiler cannot know them; then `distance` and `num_pairs` tell
+// Pairs      the number of pairs, and the distance from a pair's first column to its second; 0 if not known at compile
+//            time (then `num_pairs` and `distance` are used)
 // cos, sin   [num_pairs]
 //
-// None is inlined: GCC would lift the cosines and sines out of the loop over heads and spill them, at a third of the speed.
+// None is inlined: GCC would hoist the cosines and sines out of the loop over heads and spill them, at a third of the
+// speed.
 
 template <scalar S, real T>
 void turn(S& x0, S& x1, T cos, T sin) noexcept {
@@ -89,7 +90,7 @@ template <index_t Pairs>
 }
 #endif
 
-/// Cosines and sines of even and of odd pairs apart.
+/// Cosines and sines of even pairs and of odd pairs, separately.
 struct word_angles {
   alignas(64) float even_cos[max_pairs / 2];
   alignas(64) float odd_cos[max_pairs / 2];
@@ -106,7 +107,7 @@ struct word_angles {
   }
 };
 
-/// The i-th word of two neighbours, or a vector of words from it on (V).
+/// Rotates the two pairs of word i (V is float), or those of a vector of words from i on.
 template <class V>
 [[gnu::always_inline]] inline void turn_words(bf16* low, bf16* high, const word_angles& angles, index_t i) noexcept {
   const auto a = load_bf16_pair<V>(low + 2 * i);

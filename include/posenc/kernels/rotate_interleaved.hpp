@@ -1,4 +1,4 @@
-// Rotation of pairs whose columns lie side by side.
+// Rotates pairs whose columns are adjacent.
 #pragma once
 
 #include <posenc/error.hpp>  // index_t
@@ -11,7 +11,7 @@
 
 namespace posenc::inline POSENC_ISA::kernels::detail {
 
-/// Cosines and sines in the order of the columns:  y = x * along + swap(x) * across.
+/// Cosines and sines in column order:  y = x * along + swap(x) * across.
 template <real T>
 struct column_angles {
   alignas(64) T along[2 * max_pairs];   // {c0, c0, c1, c1, ...}
@@ -99,7 +99,7 @@ template <index_t Pairs>
 }
 #endif
 
-/// A word is a pair; or a vector of them (V).
+/// Rotates the pair of a word (V is float), or those of a vector of words.
 template <class V>
 [[gnu::always_inline]] inline void turn_word(bf16* pair, const float* cos, const float* sin) noexcept {
   const auto v = load_bf16_pair<V>(pair);

@@ -1,4 +1,4 @@
-// Rotation of pairs of columns from one place to another, from one pairing and element type into others.
+// Rotates pairs of columns from one place to another, and from one pairing and element type to others.
 #pragma once
 
 #include <posenc/error.hpp>  // index_t
@@ -19,7 +19,7 @@ namespace kernels {
 
 namespace detail {
 
-/// How pairs lie in a slice: pair i at columns (i, i + distance), or at (2i, 2i + 1).
+/// Layout of pairs in a slice: pair i is columns (i, i + distance) or (2i, 2i + 1).
 template <pairing Pairs, class S>
 struct pair_columns {
   S* first;
@@ -29,7 +29,7 @@ struct pair_columns {
   S& high(index_t i) const noexcept { return Pairs == pairing::half ? first[i + distance] : first[2 * i + 1]; }
 };
 
-/// Both columns of pairs i, i + 1, ... , a vector of each.
+/// Loads both columns of pairs i, i + 1, ..., one vector each.
 template <real T, pairing Pairs, class S>
 [[gnu::always_inline]] inline void load_pairs(pair_columns<Pairs, const S> x, index_t i, vector<T>& low,
                                               vector<T>& high) noexcept {
@@ -68,8 +68,8 @@ template <real T, pairing Pairs, class S>
   }
 }
 
-/// One head's pairs from `first` on, one by one: what is left of vectors. Not inlined, because few heads have any, and all
-/// would pay for its set-up.
+/// Rotates a head's pairs from `first` on one by one: those that fill no vector. Not inlined, because few heads have
+/// any, and all would pay for its setup.
 template <pairing Read, pairing Written, scalar S, scalar D, real T>
 [[gnu::noinline]] void rotate_last_pairs_to(pair_columns<Read, const S> from, pair_columns<Written, D> to,
                                             index_t first, index_t num_pairs, const T* cos, const T* sin) noexcept {
@@ -81,7 +81,7 @@ template <pairing Read, pairing Written, scalar S, scalar D, real T>
   }
 }
 
-/// One head's pairs. Not restrict: where both are read and written alike, `to` may be `from`.
+/// Rotates a head's pairs. Not `restrict`: if read and written in the same layout, `to` may be `from`.
 template <pairing Read, pairing Written, scalar S, scalar D, real T>
 [[gnu::always_inline]] inline void rotate_pairs_to(pair_columns<Read, const S> from, pair_columns<Written, D> to,
                                                    index_t num_pairs, const T* cos, const T* sin) noexcept {
@@ -99,8 +99,8 @@ template <pairing Read, pairing Written, scalar S, scalar D, real T>
   if (whole < num_pairs) rotate_last_pairs_to(from, to, whole, num_pairs, cos, sin);
 }
 
-// Vectors by hand, so that run-time sizes cost little: with a constant for each head size, each combination of types and
-// pairings would be there six times.
+// Vectorized by hand, so that run-time sizes cost little: with a constant per head size, each combination of types and
+// pairings would be compiled six times.
 template <pairing Read, pairing Written, scalar S, scalar D, real T>
 [[gnu::noinline]] void rotate_heads_to(const S* from, index_t from_head_stride, D* to, index_t to_head_stride,
                                        index_t num_heads, index_t distance, index_t num_pairs, const T* cos,
@@ -122,10 +122,11 @@ void with_pairings(pairing read, pairing written, Run run) noexcept {
 
 }  // namespace detail
 
-/// Turns pairs [first_pair, first_pair + num_pairs) of every head of one token, read in one pairing, written in another.
+/// Rotates pairs [first_pair, first_pair + num_pairs) of every head of one token, read in one pairing, written in
+/// another.
 ///
-/// from, to     the token's rotary slice in its first head. No overlap; where `read` is `written` and S is D, they may be the
-///              same memory.
+/// from, to     the token's rotary slice in its first head. They must not overlap; if `read` is `written` and S is D,
+///              they may be the same memory.
 /// slice_pairs  pairs in the whole slice
 /// cos, sin     [num_pairs]; finite
 template <scalar S, scalar D, real T>

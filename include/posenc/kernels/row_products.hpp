@@ -1,4 +1,4 @@
-// Products of many vectors with a few rows: what learned vectors for distances add to the scores of queries or keys.
+// Products of many vectors with a few rows, for encodings with learned vectors per distance that meet queries or keys.
 #pragma once
 
 #include <posenc/kernels/vectors.hpp>
@@ -9,7 +9,7 @@
 
 namespace posenc::inline POSENC_ISA::kernels {
 
-/// Vectors of `size` numbers: number d of vector i stands at data[i * vector_stride + d * number_stride]. One of the
+/// Vectors of `size` numbers: number d of vector i is at data[i * vector_stride + d * number_stride]. One of the
 /// strides is 1.
 template <class T>
 struct strided_vectors {
@@ -21,7 +21,7 @@ struct strided_vectors {
 
 namespace detail {
 
-/// Sums of products with `Rows` rows, of `Width` registers of vectors that lie side by side. They stay in registers.
+/// Products of `Rows` rows with `Width` registers of adjacent vectors. The sums stay in registers.
 template <index_t Rows, index_t Width, class T, class R>
 void multiply_side_by_side(const T* first, index_t number_stride, index_t size, const R* const* rows, T* out,
                            index_t out_stride) noexcept {
@@ -44,7 +44,7 @@ void multiply_side_by_side(const T* first, index_t number_stride, index_t size, 
   }
 }
 
-/// The same of any number of vectors, from one on.
+/// The same for any number of vectors, from `first` on.
 template <index_t Rows, class T, class R>
 void multiply_span(const T* first, index_t count, index_t number_stride, index_t size, const R* const* rows, T* out,
                    index_t out_stride) noexcept {
@@ -58,7 +58,7 @@ void multiply_span(const T* first, index_t count, index_t number_stride, index_t
     }
     return;
   }
-  // The last registers overlap those before them rather than end in single numbers.
+  // The last register overlaps the one before, instead of leaving single numbers.
   index_t done = 0;
   for (; count - done >= 2 * lanes<T>; done += 2 * lanes<T>)
     multiply_side_by_side<Rows, 2>(first + done, number_stride, size, rows, out + done, out_stride);
@@ -73,7 +73,7 @@ void multiply_span(const T* first, index_t count, index_t number_stride, index_t
 /// <numbers, row>, both dense.
 template <class T, class R>
 T product(const T* numbers, const R* row, index_t size) noexcept {
-  T sums[lanes<T>] = {};  // of their own, so that the loop vectorises
+  T sums[lanes<T>] = {};  // one per lane, so that the loop vectorizes
   index_t d = 0;
   for (; d + lanes<T> <= size; d += lanes<T>) {
     for (index_t l = 0; l < lanes<T>; ++l) sums[l] += numbers[d + l] * static_cast<T>(row[d + l]);
@@ -85,7 +85,7 @@ T product(const T* numbers, const R* row, index_t size) noexcept {
   return sums[0];
 }
 
-/// Rows that multiply_by_rows takes at a time.
+/// Rows that multiply_by_rows multiplies together.
 inline constexpr index_t max_rows = 4;
 
 /// out[r * out_stride + i] = <vector first + i, rows[r]> for r in [0, num_rows), i in [0, count).

@@ -1,4 +1,4 @@
-// Sixteen vectors of sixteen lanes, turned in registers.
+// Transposes sixteen vectors of sixteen lanes in registers.
 #pragma once
 
 #include <posenc/isa.hpp>
@@ -8,7 +8,7 @@
 
 namespace posenc::inline POSENC_ISA::kernels {
 
-/// block[j][i] = block[i][j]: four perfect shuffles of sixteen rows and their lanes are a transposition.
+/// block[j][i] = block[i][j]: four perfect shuffles of sixteen rows and their lanes make a transposition.
 template <class V>
 [[gnu::always_inline]] inline void transpose_square(V (&block)[16]) noexcept {
   V zipped[16];

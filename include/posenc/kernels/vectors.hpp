@@ -1,4 +1,4 @@
-// Short vectors in the compiler's own extension: as wide as the target's registers, the same source everywhere.
+// Short vectors through the compiler's own extension: as wide as the target's registers, the same source everywhere.
 #pragma once
 
 #include <posenc/error.hpp>   // index_t
@@ -26,7 +26,7 @@ inline constexpr index_t vector_bytes = 32;
 inline constexpr index_t vector_bytes = 16;
 #endif
 
-/// Of vectors.
+/// Number of vector registers.
 #if defined(__AVX512F__) || defined(__ARM_NEON)
 inline constexpr int num_registers = 32;
 #else
@@ -40,10 +40,10 @@ struct vector_of {
 };
 }  // namespace detail
 
-/// Pairs that one call may turn, because cosines and sines are brought into order on the stack. Head sizes up to 256.
+/// Largest number of pairs per call, because cosines and sines are arranged on the stack: head sizes up to 256.
 inline constexpr index_t max_pairs = 128;
 
-/// As many T as a register holds.
+/// Number of T in a register.
 template <class T>
 inline constexpr index_t lanes = vector_bytes / static_cast<index_t>(sizeof(T));
 template <class T>
@@ -69,7 +69,7 @@ namespace detail {
 template <class V>
 inline constexpr std::size_t num_lanes = sizeof(V) / sizeof(std::declval<V&>()[0]);
 
-/// Lane i of as many is lane `LaneOf{}(i)` of those of a and then those of b.
+/// Lane i of the result is lane `LaneOf{}(i)` of a and b concatenated.
 template <class LaneOf, class V, std::size_t... I>
 auto shuffled(V a, V b, std::index_sequence<I...>) noexcept {
   return __builtin_shufflevector(a, b, static_cast<int>(LaneOf{}(I))...);
@@ -80,13 +80,13 @@ auto shuffled(V a, V b, LaneOf) noexcept {
 }
 }  // namespace detail
 
-/// Two vectors of half the size as one.
+/// Concatenates two vectors.
 template <class V>
 auto joined(V a, V b) noexcept {
   return detail::shuffled<2 * detail::num_lanes<V>>(a, b, [](std::size_t i) { return i; });
 }
 
-/// {a0, a2, a4, ..., b0, b2, b4, ...}: of pairs side by side the first ones, of 64-bit lanes the lower halves.
+/// {a0, a2, a4, ..., b0, b2, b4, ...}: the first of adjacent pairs, or the lower halves of 64-bit lanes.
 template <class V>
 V evens(V a, V b) noexcept {
   return detail::shuffled<detail::num_lanes<V>>(a, b, [](std::size_t i) { return 2 * i; });
@@ -96,7 +96,7 @@ V odds(V a, V b) noexcept {
   return detail::shuffled<detail::num_lanes<V>>(a, b, [](std::size_t i) { return 2 * i + 1; });
 }
 
-/// {a0, b0, a1, b1, ...} of the lower half of the lanes, and the same of the upper half.
+/// {a0, b0, a1, b1, ...} of the lower halves of a and b; zip_high: of their upper halves.
 template <class V>
 V zip_low(V a, V b) noexcept {
   return detail::shuffled<detail::num_lanes<V>>(a, b,
@@ -108,7 +108,7 @@ V zip_high(V a, V b) noexcept {
       a, b, [](std::size_t i) { return (detail::num_lanes<V> + i) / 2 + i % 2 * detail::num_lanes<V>; });
 }
 
-/// Lanes of the lower half, each followed by its like of the upper half: with n of them {v0, v(n/2), v1, v(n/2 + 1), ...}.
+/// {v0, v(n/2), v1, v(n/2 + 1), ...} for n lanes.
 template <class V>
 V zip_halves(V v) noexcept {
   return detail::shuffled<detail::num_lanes<V>>(
@@ -131,7 +131,7 @@ auto upper_half(V v) noexcept {
   return detail::shuffled<detail::num_lanes<V> / 2>(v, v, [](std::size_t i) { return detail::num_lanes<V> / 2 + i; });
 }
 
-/// Two vectors of double as one of float.
+/// Converts two vectors of double to one of float.
 inline vector<float> narrowed(vector<double> a, vector<double> b) noexcept {
   using half = typename detail::vector_of<float, lanes<double>>::type;
   return joined(__builtin_convertvector(a, half), __builtin_convertvector(b, half));
@@ -178,7 +178,7 @@ inline vector<std::uint16_t> average(vector<std::uint16_t> a, vector<std::uint16
 #endif
 }
 
-/// Whether a comparison holds in every lane; what it gives is minus one or zero in each.
+/// Whether a comparison holds in every lane; `mask` is minus one or zero in each.
 template <class Mask>
 bool all_of(const Mask& mask) noexcept {
 #if defined(__AVX512DQ__)
@@ -190,7 +190,7 @@ bool all_of(const Mask& mask) noexcept {
   return all == -1;
 }
 
-/// {v0, v0, v1, v1, ...} of the lower half of the lanes, and the same of the upper half.
+/// {v0, v0, v1, v1, ...} of the lower half of v; double_high_half: of its upper half.
 template <class V>
 V double_low_half(V v) noexcept {
   return detail::shuffled<detail::num_lanes<V>>(v, v, [](std::size_t i) { return i / 2; });
@@ -200,19 +200,19 @@ V double_high_half(V v) noexcept {
   return detail::shuffled<detail::num_lanes<V>>(v, v, [](std::size_t i) { return (detail::num_lanes<V> + i) / 2; });
 }
 
-/// Asks for what lies a page further on. Processors fetch ahead, but not beyond a page, and not far enough for elements that
-/// take much arithmetic: worth a third of the speed of 16 bits from memory.
+/// Prefetches a page ahead. Hardware prefetchers stop at the end of a page, and are not far enough ahead for elements
+/// that take much arithmetic: worth a third of the speed of 16-bit elements from memory.
 inline void fetch_page_ahead(const void* at) noexcept { __builtin_prefetch(static_cast<const char*>(at) + 4096); }
 
-/// Of the cache, on all processors that this is for.
+/// Bytes per cache line, on all processors that this is for.
 inline constexpr index_t line_bytes = 64;
 
-/// Asks for every line of some memory, into L2.
+/// Prefetches every line of a memory range into L2.
 inline void fetch_lines(const void* first, index_t bytes) noexcept {
   for (index_t i = 0; i < bytes; i += line_bytes) __builtin_prefetch(static_cast<const char*>(first) + i, 0, 2);
 }
 
-/// Keeps a loaded vector in a register: GCC would otherwise fold the load into each of its uses, and loads are the limit.
+/// Keeps a loaded vector in a register: GCC would otherwise fold the load into each use, and loads are the limit.
 template <class V>
 void pin([[maybe_unused]] V& v) noexcept {
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
@@ -220,8 +220,8 @@ void pin([[maybe_unused]] V& v) noexcept {
 #endif
 }
 
-/// Keeps the compiler from knowing `v`: under fast math a fused product with one is a sum like any other, and
-/// (x + c) - c is x.
+/// Hides from the compiler where `v` comes from: under fast math it takes a fused product with one for a sum like any
+/// other, and simplifies (x + c) - c to x.
 template <class V>
 void hide_origin(V& v) noexcept {
 #if defined(__x86_64__)
@@ -231,7 +231,7 @@ void hide_origin(V& v) noexcept {
 #endif
 }
 
-/// The lowest byte of each lane.
+/// Stores the lowest byte of each lane.
 inline void store_bytes(std::int8_t* to, vector<std::int32_t> v) noexcept {
 #if defined(__AVX512F__)
   store(to, _mm512_maskz_cvtepi32_epi8(0xffff, std::bit_cast<__m512i>(v)));
@@ -242,9 +242,9 @@ inline void store_bytes(std::int8_t* to, vector<std::int32_t> v) noexcept {
 }
 
 #if defined(__F16C__)
-// GCC 12 does not vectorise _Float16, and integer conversions are ten times slower than the instruction.
+// GCC 12 does not vectorize _Float16, and integer conversions are ten times slower than the instruction.
 #if defined(__AVX512F__)
-// The forms with a mask of ones: the plain ones of GCC 12 start from a value it then warns is uninitialised.
+// Masked forms with a mask of ones: GCC 12's plain forms start from a value that it then warns is uninitialized.
 inline vector<float> load_f16(const f16* from) noexcept { return _mm512_maskz_cvtph_ps(0xffff, load<__m256i>(from)); }
 inline void store_f16(f16* to, vector<float> v) noexcept {
   store(to, _mm512_maskz_cvtps_ph(0xffff, v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));

@@ -1,4 +1,4 @@
-// Frequencies of grids: each pair turns with one axis of the position.
+// Frequencies for grids: each pair rotates with one axis of the position.
 #pragma once
 
 #include <posenc/angles/frequencies.hpp>
@@ -8,16 +8,16 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Each axis owns a run of pairs, whose frequencies fall from 1 as those of a head of its own would.
+/// Each axis has a run of pairs, whose frequencies fall from 1 as those of a whole head do.
 ///
 ///     inv_freq[pair j of axis a] = rope_theta^(-2j / dims[a])
 ///
-///     axial_frequencies(10000, {32, 32})       Qwen2-VL vision, EVA: half of a head of 64 for the row, half for the column
+///     axial_frequencies(10000, {32, 32})       Qwen2-VL vision, EVA: a head of 64, half for rows, half for columns
 ///     axial_frequencies(100, {32, 32})         DINOv3, rope-vit
 ///     axial_frequencies(10000, {16, 24, 24})   CogVideoX: frame, row, column
 ///
-/// Layouts   pairing::half where the model concatenates the angles of the axes and rotates halves (Qwen2-VL, DINOv3),
-///           pairing::interleaved where pairs lie side by side (EVA, Llama 4 vision, CogVideoX, rotary-embedding-torch).
+/// Layouts   pairing::half if the model concatenates the angles of the axes and rotates halves (Qwen2-VL, DINOv3),
+///           pairing::interleaved if pairs are adjacent (EVA, Llama 4 vision, CogVideoX, rotary-embedding-torch).
 /// Errors    no dims, an odd one or one below 2, rope_theta not above 0: invalid_argument.
 /// Accuracy  that of `frequencies`.
 /// Source    Heo et al. 2024, arXiv:2403.13298; Wang et al. 2024, arXiv:2409.12191; Yang et al. 2024, arXiv:2408.06072.
@@ -36,13 +36,13 @@ inline frequencies axial_frequencies(double rope_theta, const std::vector<index_
   return frequencies(inv_freq).with_axes(axes);
 }
 
-/// The frequencies of one head, dealt out to row and column in turn: the even ones turn with the row, the odd ones with the
-/// column, rows first (pairing::half).
+/// The frequencies of one head, divided between row and column: the even ones rotate with the row, the odd ones with
+/// the column, row pairs first (pairing::half).
 ///
 ///     inv_freq[j] = rope_theta^(-4j / head_dim)              axis 0, j < head_dim / 4
 ///     inv_freq[j] = rope_theta^(-(4j + 2) / head_dim)        axis 1
 ///
-/// Errors    head_dim no multiple of 4 or below 4, rope_theta not above 0: invalid_argument.
+/// Errors    head_dim not a multiple of 4 or below 4, rope_theta not above 0: invalid_argument.
 /// Source    transformers' PixtralRotaryEmbedding.
 inline frequencies pixtral_frequencies(double rope_theta, index_t head_dim) {
   require(head_dim >= 4 && head_dim % 4 == 0, "pixtral_frequencies", "head_dim", head_dim, "a multiple of 4");
@@ -59,7 +59,7 @@ inline frequencies pixtral_frequencies(double rope_theta, index_t head_dim) {
   return frequencies(inv_freq).with_axes(axes);
 }
 
-/// Evenly spaced frequencies for positions from -1 to 1 (grid_corners), one run of pairs an axis.
+/// Evenly spaced frequencies for positions from -1 to 1 (grid_corners), one run of pairs per axis.
 ///
 ///     inv_freq[pair j of an axis] = pi * (1 + j (max_freq / 2 - 1) / (num_pairs - 1))
 ///

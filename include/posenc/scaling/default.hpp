@@ -1,4 +1,4 @@
-// RoPE's own frequencies.
+// RoPE's original frequencies.
 #pragma once
 
 #include <posenc/scaling/rotary_slice.hpp>

@@ -22,8 +22,8 @@ struct dynamic_ntk_frequencies_params {
 ///     theta' = rope_theta * (factor * L / max_position_embeddings - (factor - 1))^(d / (d - 2))
 ///     L = max(seq_len, max_position_embeddings)
 ///
-/// Up to max_position_embeddings nothing changes; beyond it every length has frequencies of its own, and keys that were
-/// rotated for another length have to be rotated again.
+/// Up to max_position_embeddings nothing changes; beyond it every length has its own frequencies, and keys rotated for
+/// another length have to be rotated again.
 ///
 /// Errors    as default_frequencies; factor below 1, max_position_embeddings < 1, seq_len < 0, rotary_dim 2:
 ///           invalid_argument.

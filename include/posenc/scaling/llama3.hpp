@@ -1,4 +1,4 @@
-// Llama 3.1's scaling: short wavelengths as they are, long ones divided, a blend between.
+// Llama 3.1 scaling: high frequencies are kept, low ones divided, with a blend between.
 #pragma once
 
 #include <posenc/scaling/rotary_slice.hpp>

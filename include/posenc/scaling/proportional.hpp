@@ -1,4 +1,4 @@
-// Proportional RoPE: a share of the pairs of a whole head rotates, the rest stands still.
+// Proportional RoPE: a share of a head's pairs rotates, the others do not.
 #pragma once
 
 #include <posenc/scaling/rotary_slice.hpp>
@@ -17,7 +17,7 @@ struct proportional_frequencies_params {
 /// inv_freq[i] = rope_theta^(-2i / head_dim) / factor    for i < partial_rotary_factor * head_dim / 2, rounded down
 ///             = 0                                       for the other pairs
 ///
-/// Pairs span the whole head, and the power has head_dim below it: not the same as rotating fewer columns
+/// Pairs span the whole head, and the exponent is divided by head_dim: not the same as rotating fewer columns
 /// (`rotary_dim` of the other recipes).
 ///
 /// Errors    head_dim odd or below 2, partial_rotary_factor outside (0, 1], factor or rope_theta not above 0:

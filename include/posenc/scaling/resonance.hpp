@@ -1,4 +1,4 @@
-// Resonance: wavelengths of whole positions, so that a pair returns to angles that it has met.
+// Resonance: wavelengths of whole positions, so that a pair returns to angles it has met before.
 #pragma once
 
 #include <posenc/angles/frequencies.hpp>
@@ -9,16 +9,16 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// The frequencies of any recipe, each wavelength rounded to whole positions: beyond the training length a pair meets no
-/// angle that it has not met within its first wavelength.
+/// The frequencies of any recipe, with each wavelength rounded to whole positions: beyond the training length a pair
+/// meets no angle that it has not met within its first wavelength.
 ///
-///     inv_freq[i] = 2 pi / max(1, round(2 pi / inv_freq[i]))        halves up; the sign stays, and so does a zero
+///     inv_freq[i] = 2 pi / max(1, round(2 pi / inv_freq[i]))        halves up; signs and zeros are kept
 ///
 ///     resonance_frequencies(yarn_frequencies({...}))
 ///
-/// Everything else of the list (axes, factors, float32 angles) stays as it is.
+/// The rest of the list (axes, factors, float32 angles) is kept.
 ///
-/// Accuracy  that of `frequencies`: a wavelength of whole positions to 2^-193 of a turn a position.
+/// Accuracy  that of `frequencies`: a wavelength is whole positions to 2^-193 of a turn per position.
 /// Source    Wang et al. 2024, arXiv:2403.00071, section 4.1.
 inline frequencies resonance_frequencies(const frequencies& list) {
   std::vector<wide> inv_freq;

@@ -1,4 +1,4 @@
-// What every recipe starts from: how many columns rotate, and the powers of theta.
+// Shared by all recipes: how many columns rotate, and the powers of theta.
 #pragma once
 
 #include <posenc/angles/frequencies.hpp>
@@ -8,7 +8,8 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// The columns of a head that rotate: rotary_dim if it is given, else head_dim * partial_rotary_factor, rounded down.
+/// The number of columns of a head that rotate: rotary_dim if given, else head_dim * partial_rotary_factor, rounded
+/// down.
 inline index_t checked_rotary_dim(const char* recipe, index_t head_dim, index_t rotary_dim,
                                   double partial_rotary_factor) {
   require(head_dim >= 1, recipe, "head_dim", head_dim, "at least 1");
@@ -23,6 +24,10 @@ inline index_t checked_rotary_dim(const char* recipe, index_t head_dim, index_t 
 
 inline void require_positive(const char* recipe, const char* parameter, double value) {
   require(is_positive(value), recipe, parameter, value, "above 0 and finite");
+}
+
+inline void require_finite(const char* recipe, const char* parameter, double value) {
+  require(is_below_two_to(1024, value), recipe, parameter, value, "finite");
 }
 
 /// rope_theta^(-2i / dim) for i in [0, dim / 2)

@@ -1,4 +1,4 @@
-// YaRN: slow pairs interpolated, fast ones kept, a ramp over the pairs between, and warmer attention.
+// YaRN: slow pairs interpolated, fast ones kept, a ramp over the pairs between, and sharper attention.
 #pragma once
 
 #include <posenc/scaling/rotary_slice.hpp>
@@ -26,7 +26,7 @@ struct yarn_frequencies_params {
 
 namespace detail {
 
-/// M(s, mu) = 0.1 mu ln s + 1, and 1 where nothing is stretched.
+/// M(s, mu) = 0.1 mu ln s + 1, and 1 for s up to 1.
 inline wide yarn_magnitude(double factor, double mscale) {
   return factor <= 1 ? wide(1) : wide(mscale) * log(wide(factor)) / 10 + 1;
 }
@@ -44,7 +44,7 @@ inline wide yarn_magnitude(double factor, double mscale) {
 ///     M(mu) = 0.1 mu ln factor + 1, and 1 for a factor up to 1
 ///
 /// Errors    as default_frequencies; factor or a beta not above 0, rope_theta 1, original_max_position_embeddings < 1,
-///           beta_fast below beta_slow: invalid_argument.
+///           beta_fast below beta_slow, mscale or mscale_all_dim not finite: invalid_argument.
 /// Accuracy  that of `frequencies`; factors within 1 ulp.
 /// Source    Peng et al. 2023, arXiv:2309.00071, in the form of all public code (transformers, ggml): the paper ramps
 ///           over turns instead of pairs, which is `ntk_by_parts_frequencies`.
@@ -52,6 +52,8 @@ inline frequencies yarn_frequencies(const yarn_frequencies_params& p) {
   const char* recipe = "yarn_frequencies";
   const index_t d = detail::checked_rotary_dim(recipe, p.head_dim, p.rotary_dim, p.partial_rotary_factor);
   detail::require_positive(recipe, "factor", p.factor);
+  detail::require_finite(recipe, "mscale", p.mscale);
+  detail::require_finite(recipe, "mscale_all_dim", p.mscale_all_dim);
   detail::require_positive(recipe, "beta_fast", p.beta_fast);
   detail::require_positive(recipe, "beta_slow", p.beta_slow);
   require(p.beta_fast >= p.beta_slow, recipe, "beta_fast", p.beta_fast, "at least beta_slow");
