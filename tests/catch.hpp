@@ -1,4 +1,4 @@
-// Whichever Catch2 is installed: 3 has other headers than 2.
+// Includes whichever Catch2 is installed: version 3 has other headers than version 2.
 #pragma once
 
 #if __has_include(<catch2/catch_all.hpp>)

@@ -161,3 +161,63 @@ TEST_CASE("hooks: gradients of a bias reach its parameters pair by pair", "[hook
                                 score_gradients<double>{upstream.scores.data(), nullptr, nullptr, parameters});
   CHECK(parameters[0] == by_distance_sum + by_pair_sum + 0.5);
 }
+
+namespace {
+
+struct parameter_of_one {
+  double rate = 1;
+  std::span<const double> parameters() const noexcept { return {&rate, 1}; }
+};
+struct form_of_distance : parameter_of_one {
+  double bias(index_t, position_t distance) const noexcept { return rate * distance; }
+};
+struct form_of_pair : parameter_of_one {
+  double bias(index_t, position_t query, position_t) const noexcept { return rate * query; }
+};
+struct form_of_tile : parameter_of_one {
+  void add_to_scores(const score_tile<double>&) const noexcept {}
+};
+struct form_chosen_at_run_time : form_of_tile {
+  template <real T>
+  bool has_distance_bias() const noexcept {
+    return true;
+  }
+  void fill_bias(index_t, position_t, index_t, double*) const noexcept {}
+};
+
+template <class Form>
+struct and_of_distances : Form {
+  void bias_backward(index_t, position_t, std::span<const double>, std::span<double>) const noexcept {}
+};
+template <class Form>
+struct and_of_pairs : Form {
+  void bias_backward(index_t, position_t, position_t, double, std::span<double>) const noexcept {}
+};
+template <class Form>
+struct and_of_tiles : Form {
+  void add_to_scores_backward(const score_tile<double>&, const score_gradients<double>&) const noexcept {}
+};
+
+template <class E>
+bool passes() {
+  return hooks::passes_score_gradients<double>(E{});
+}
+
+}  // namespace
+
+TEST_CASE("hooks: parameters have gradients by the adjoint of the form that the bias has, and by no other", "[hooks]") {
+  CHECK_FALSE(passes<form_of_distance>());
+  CHECK(passes<and_of_distances<form_of_distance>>());
+  CHECK_FALSE(passes<and_of_pairs<form_of_distance>>());
+  CHECK_FALSE(passes<and_of_tiles<form_of_distance>>());
+  CHECK_FALSE(passes<and_of_distances<form_of_pair>>());
+  CHECK(passes<and_of_pairs<form_of_pair>>());
+  CHECK_FALSE(passes<and_of_tiles<form_of_pair>>());
+  CHECK_FALSE(passes<and_of_distances<form_of_tile>>());
+  CHECK_FALSE(passes<and_of_pairs<form_of_tile>>());
+  CHECK(passes<and_of_tiles<form_of_tile>>());
+  // By which of the two its gradients come is known at run time only.
+  CHECK_FALSE(passes<and_of_distances<form_chosen_at_run_time>>());
+  CHECK_FALSE(passes<and_of_tiles<form_chosen_at_run_time>>());
+  CHECK(passes<and_of_distances<and_of_tiles<form_chosen_at_run_time>>>());
+}

@@ -1,4 +1,4 @@
-// What runs for each token of a model neither allocates nor throws.
+// What runs per token of a model neither allocates nor throws.
 #include <posenc/attention/attend.hpp>
 #include <posenc/encodings/alibi.hpp>
 #include <posenc/encodings/rope.hpp>
@@ -25,8 +25,8 @@ namespace {
 std::atomic<long> num_allocations = 0;
 }
 
-// For the whole program; the forms for arrays and those that do not throw come here as well. Not inlined, because GCC would
-// then warn that what came from new goes to free.
+// For the whole program; the array and nothrow forms call this one. Not inlined, because GCC would then warn that
+// memory from new goes to free.
 [[gnu::noinline]] void* operator new(std::size_t size) {
   ++num_allocations;
   if (void* memory = std::malloc(size > 0 ? size : 1)) return memory;

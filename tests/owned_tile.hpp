@@ -1,4 +1,4 @@
-// A tile of scores with memory of its own, in either orientation, with gaps where the strides allow them.
+// A tile of scores with its own memory, in either orientation, with gaps where the strides allow them.
 #pragma once
 
 #include <posenc/score_tile.hpp>
@@ -7,7 +7,7 @@
 
 enum class contiguous { queries, keys };
 
-/// Scores are zeros, positions the indices, until a test says otherwise.
+/// Scores are zeros and positions are indices, until a test changes them.
 template <class T>
 struct owned_tile {
   owned_tile(contiguous along, posenc::index_t num_queries, posenc::index_t num_keys, posenc::index_t head_dim = 0) {

@@ -11,7 +11,7 @@ class random_values {
  public:
   explicit random_values(unsigned seed) : seed_(seed), bits_(seed) {}
 
-  /// For a test to print: CAPTURE(random.seed()).
+  /// For tests to print: CAPTURE(random.seed()).
   unsigned seed() const { return seed_; }
   std::uint32_t bits() { return static_cast<std::uint32_t>(bits_()); }
   /// In [least, largest].
@@ -42,7 +42,7 @@ class random_values {
   std::mt19937 bits_;
 };
 
-/// Tokens of heads with memory of their own, dense and token by token.
+/// Heads of tokens with their own memory, dense and token-major.
 template <posenc::scalar S>
 struct owned_heads {
   owned_heads(posenc::index_t tokens, posenc::index_t heads, posenc::index_t columns, S value = S(0.0F))

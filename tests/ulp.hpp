@@ -8,9 +8,8 @@
 #include <limits>
 #include <type_traits>
 
-/// How many steps from one representable number to the next lie between a and b: 0 for equal ones (-0 and 0 are), 1 for
-/// neighbours, across zero as well. Infinity is the neighbour of the largest number. A NaN is as far as can be from
-/// everything but a NaN.
+/// The number of steps between representable numbers from a to b: 0 if equal (-0 and 0 are), 1 for neighbors, also
+/// across zero. Infinity is the neighbor of the largest number. A NaN is as far as possible from everything but a NaN.
 template <class T>
 requires std::same_as<T, float> || std::same_as<T, double> std::uint64_t ulp_distance(T a, T b) {
   using bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
@@ -27,8 +26,8 @@ requires std::same_as<T, float> || std::same_as<T, double> std::uint64_t ulp_dis
   return magnitude_of_x > magnitude_of_y ? magnitude_of_x - magnitude_of_y : magnitude_of_y - magnitude_of_x;
 }
 
-/// |got - exact| in float's last places at `exact`, which is within 2^-53 of what it stands for: 0.5 is what correct
-/// rounding may come to.
+/// |got - exact| in units of float's last place at `exact`, which is within 2^-53 of the true value: 0.5 is what
+/// correct rounding may reach.
 inline double ulp_error(float got, double exact) {
   if (exact == 0) return got == 0 ? 0 : std::numeric_limits<double>::infinity();
   const auto exponent = std::bit_cast<std::uint64_t>(exact) & 0x7ff0'0000'0000'0000U;

@@ -1,4 +1,4 @@
-// What is wrong with an argument, as a value, and the one cold function that raises it.
+// Errors as values, and the one cold function that raises them.
 #pragma once
 
 #include <posenc/isa.hpp>
@@ -16,15 +16,14 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Sizes, counts and strides, in elements. Signed, so that differences are what they say.
+/// Sizes, counts and strides, in elements. Signed, so that differences can be negative.
 using index_t = std::ptrdiff_t;
 
-/// A finding of a check: operation, argument, value and rule, or nothing at all.
+/// The result of a check: operation, argument, value and rule, or nothing.
 ///
 ///     if (const problem wrong = check_add(encoding, x, ids)) report(wrong.message());
 ///
-/// A value without allocation, so that checks are `noexcept` and work without exceptions. The texts are string
-/// literals.
+/// Does not allocate, so that checks are `noexcept` and work without exceptions. Texts must be string literals.
 class [[nodiscard]] problem {
  public:
   enum class kind : unsigned char { none, invalid_argument, out_of_range };
@@ -39,7 +38,7 @@ class [[nodiscard]] problem {
                                    std::int64_t limit = 0) noexcept {
     return problem{kind::invalid_argument, operation, argument, value, rule, limit};
   }
-  /// The same for a value that would be fine in a smaller range: a position beyond a table, say.
+  /// The same for a value outside of a range: a position beyond a table, say.
   template <class V>
   requires std::is_arithmetic_v<V>
   static constexpr problem out_of_range(const char* operation, const char* argument, V value, const char* rule,
@@ -47,20 +46,20 @@ class [[nodiscard]] problem {
     return problem{kind::out_of_range, operation, argument, value, rule, limit};
   }
 
-  /// The same finding about element `index` of the argument: `positions[7] is 512`.
+  /// The same problem with element `index` of the argument: `positions[7] is 512`.
   constexpr problem at(index_t index) const noexcept {
     problem located = *this;
     located.index_ = index;
     return located;
   }
-  /// The same finding, reported by a caller that has a name of its own.
+  /// The same problem, reported under the name of the calling operation.
   constexpr problem in(const char* operation) const noexcept {
     problem renamed = *this;
     renamed.operation_ = operation;
     return renamed;
   }
 
-  /// The same finding about one of several arguments of a kind: "attend: queries: number of positions is 3, ...".
+  /// The same problem with one of several similar arguments: "attend: queries: number of positions is 3, ...".
   constexpr problem of(const char* owner) const noexcept {
     problem owned = *this;
     owned.owner_ = owner;
@@ -118,7 +117,7 @@ class [[nodiscard]] problem {
   kind kind_ = kind::none;
 };
 
-/// Receives the message of an error where exceptions are off; may not return to posenc, which aborts after it.
+/// Receives the message of an error when exceptions are off. If it returns, posenc aborts.
 using error_handler = void (*)(const char* message);
 
 namespace detail {
@@ -128,8 +127,8 @@ inline error_handler& current_error_handler() noexcept {
 }
 }  // namespace detail
 
-/// Replaces what happens before the abort when exceptions are off (default: the message on stderr). Returns the former
-/// handler. Not synchronised: call it once, before threads start.
+/// Replaces the handler called before the abort when exceptions are off (default: prints the message to stderr).
+/// Returns the former one. Not synchronized: call it before threads start.
 inline error_handler set_error_handler(error_handler handler) noexcept {
   const error_handler former = detail::current_error_handler();
   detail::current_error_handler() = handler;
@@ -152,7 +151,7 @@ raise(const problem& wrong) {
 #endif
 }
 
-/// Raises what a check has found, if anything.
+/// Raises what a check found, if anything.
 inline void raise_if(const problem& wrong) {
   if (wrong) raise(wrong);
 }

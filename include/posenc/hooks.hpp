@@ -1,5 +1,5 @@
-// Calling an encoding's hooks without asking which encoding it is: what it lacks compiles to nothing, and the short
-// spellings of the score hook are lifted to a tile.
+// Calls the hooks of any encoding: a missing hook compiles to nothing, and the shorter forms of the score hook are
+// lifted to a tile.
 #pragma once
 
 #include <posenc/concepts.hpp>
@@ -37,8 +37,18 @@ void apply_to_keys(const E& e, head_view<S> x, const P& p) noexcept {
 
 // ---- Scores ----
 
-/// Whether the bias is one of distance alone: known from the type, or at run time where a type decides then
-/// (`has_distance_bias()`, as `combine` and `any_encoding` do).
+/// Whether the encoding acts on scores: known from the type, or at run time if the type has a member `acts_on_scores`
+/// (`any_encoding`, and composites of one).
+template <class T, class E>
+bool acts_on_scores(const E& e) noexcept {
+  if constexpr (requires { e.template acts_on_scores<T>(); })
+    return e.template acts_on_scores<T>();
+  else
+    return score_encoding<E, T>;
+}
+
+/// Whether the bias depends on distance alone: known from the type, or at run time if the type has a member
+/// `has_distance_bias` (`combine`, `any_encoding`).
 template <class T, class E>
 bool has_distance_bias(const E& e) noexcept {
   if constexpr (requires { e.template has_distance_bias<T>(); })
@@ -47,7 +57,7 @@ bool has_distance_bias(const E& e) noexcept {
     return relative_bias<E, T>;
 }
 
-/// out[i] = bias(head, first + i), i in [0, count). Only where has_distance_bias.
+/// out[i] = bias(head, first + i), i in [0, count). Requires has_distance_bias.
 template <class T, class E>
 void fill_bias(const E& e, index_t head, position_t first, index_t count, T* out) noexcept {
   if constexpr (detail::has_fill_bias<E, T>) {
@@ -57,7 +67,7 @@ void fill_bias(const E& e, index_t head, position_t first, index_t count, T* out
   }
 }
 
-/// Whether it looks at queries and keys; only then are they put into the tile.
+/// Whether the encoding reads queries and keys; only then are they put into the tile.
 template <class E>
 bool reads_content(const E& e) noexcept {
   if constexpr (detail::has_reads_content<E>)
@@ -66,7 +76,7 @@ bool reads_content(const E& e) noexcept {
     return false;
 }
 
-/// Values of T that it wants to keep while a block of queries meets its keys.
+/// Number of values of T that the encoding keeps while a block of queries walks over its keys.
 template <class E>
 index_t scratch_size(const E& e, index_t num_queries) noexcept {
   if constexpr (detail::has_scratch_size<E>)
@@ -75,7 +85,7 @@ index_t scratch_size(const E& e, index_t num_queries) noexcept {
     return 0;
 }
 
-/// A block of queries begins: a tile without keys.
+/// Called when a block of queries begins, with a tile that has no keys.
 template <class T, class E>
 void begin(const E& e, const score_tile<T>& tile) noexcept {
   if constexpr (detail::has_begin<E, T>) e.begin(tile);
@@ -85,11 +95,11 @@ namespace detail {
 
 using namespace posenc::detail;
 
-/// Distances of a tile that are evaluated once rather than for each pair, if there are no more of them than this.
+/// The bias of a tile is evaluated once per distance rather than once per pair, up to this many distances.
 inline constexpr index_t max_tabulated = 256;
 
-// A table by distance is added as shifted rows: along the queries of a key distances rise by one, along the keys of a
-// query they fall.
+// A table by distance is added as shifted rows: along the queries of a key, distances rise by one; along the keys of a
+// query, they fall by one.
 template <class T, class E>
 void add_distance_bias(const E& e, const score_tile<T>& tile) noexcept {
   T by_distance[max_tabulated];
@@ -148,9 +158,9 @@ void add_to_scores(const E& e, const score_tile<T>& tile) noexcept {
   }
 }
 
-// ---- Checks, place by place ----
+// ---- Checks, one per place ----
 
-/// Axes of the positions that it reads. 0: a composite, whose parts check for themselves.
+/// Number of position axes that the encoding reads. 0: a composite, whose parts check for themselves.
 template <class E>
 index_t num_position_axes(const E& e) noexcept {
   if constexpr (requires { e.num_position_axes(); })
@@ -169,7 +179,7 @@ problem check_axes(const E& e, const char* operation, const P& p, index_t num_to
 
 }  // namespace detail
 
-/// What would be wrong with adding to embeddings of this shape, if anything.
+/// Returns what would be wrong with adding to embeddings of this shape, if anything.
 template <class S, class E, token_positions P>
 problem check_add(const E& e, const embedding_shape& shape, const P& p) noexcept {
   if constexpr (requires(token_view<S> x) { e.add_to(x, p); }) {
@@ -182,7 +192,7 @@ problem check_add(const E& e, const embedding_shape& shape, const P& p) noexcept
   return {};
 }
 
-/// What would be wrong with transforming queries or keys of this shape, if anything.
+/// Returns what would be wrong with transforming queries or keys of this shape, if anything.
 template <class S, class E, token_positions P>
 problem check_rotate(const E& e, const head_shape& shape, const P& p) noexcept {
   if constexpr (requires(head_view<S> x) { e.apply_to_queries(x, p); }) {
@@ -206,7 +216,7 @@ problem check_score_axes(const E& e, const positions& p) noexcept {
 
 }  // namespace detail
 
-/// What would be wrong with biasing scores of this shape, if anything.
+/// Returns what would be wrong with biasing scores of this shape, if anything.
 template <class T, class E>
 problem check_scores(const E& e, const score_shape& shape, const positions& queries, const positions& keys) noexcept {
   if constexpr (score_encoding<E, T>) {
@@ -263,7 +273,7 @@ void apply_to_keys_backward(const E& e, head_view<const S> x, head_view<S> gradi
 
 namespace detail {
 
-// One pair at a time is enough here: the sums by diagonal are the attention kernel's business, this is the oracle's.
+// One pair at a time is enough: this serves the reference, while the attention kernel sums by diagonal.
 template <class T, class E>
 void bias_backward_by_pair(const E& e, const score_tile<T>& before, const score_gradients<T>& gradients) noexcept {
   for (index_t q = 0; q < before.num_queries; ++q) {
@@ -282,22 +292,8 @@ void bias_backward_by_pair(const E& e, const score_tile<T>& before, const score_
 
 }  // namespace detail
 
-namespace detail {
-
-template <class E, class T>
-concept has_score_adjoint = requires(const E& e, const score_tile<T>& tile, const score_gradients<T>& gradients,
-                                     std::span<const T> sums) {
-  requires requires { e.add_to_scores_backward(tile, gradients); } || requires {
-    e.bias_backward(index_t{}, position_t{}, sums, gradients.parameters);
-  } || requires {
-    e.bias_backward(index_t{}, position_t{}, position_t{}, T{}, gradients.parameters);
-  };
-};
-
-}  // namespace detail
-
-/// Whether all gradients pass through what it does to scores. One without parameters that reads no content needs no
-/// adjoint for that: its bias is a constant.
+/// Whether all gradients pass through what the encoding does to scores. Without parameters and without reading content
+/// it needs no adjoint: its bias is a constant.
 template <class T, class E>
 bool passes_score_gradients(const E& e) noexcept {
   if constexpr (!score_encoding<E, T>)
@@ -310,30 +306,22 @@ bool passes_score_gradients(const E& e) noexcept {
     return !hooks::reads_content(e) && hooks::num_parameters(e) == 0;
 }
 
-/// Through a bias of distance: sums[i] is dL/dscore, summed over the pairs at first_distance + i. Only where
+/// The gradient through a bias of distance: sums[i] is dL/dscore summed over the pairs at first_distance + i. Requires
 /// has_distance_bias.
 template <class T, class E>
 void bias_backward(const E& e, index_t head, position_t first_distance, std::span<const T> sums,
                    std::span<T> parameters) noexcept {
-  if constexpr (requires { e.bias_backward(head, first_distance, sums, parameters); })
-    e.bias_backward(head, first_distance, sums, parameters);
+  if constexpr (detail::has_backward_by_distance<E, T>) e.bias_backward(head, first_distance, sums, parameters);
 }
 
-/// Through the bias of one tile: into the parameters, and for contextual encodings into queries, keys and scores.
+/// The gradient through the bias of one tile: to the parameters, and for contextual encodings to queries, keys and
+/// scores.
 template <class T, class E>
 void add_to_scores_backward(const E& e, const score_tile<T>& before, const score_gradients<T>& gradients) noexcept {
-  if constexpr (tile_bias<E, T>) {
-    if constexpr (requires { e.add_to_scores_backward(before, gradients); })
-      e.add_to_scores_backward(before, gradients);
-  } else if constexpr (requires(std::span<const T> sums) {
-                         e.bias_backward(before.head, position_t{}, sums, gradients.parameters);
-                       }) {
+  if constexpr (tile_bias<E, T> && detail::has_backward_by_tile<E, T>)
+    e.add_to_scores_backward(before, gradients);
+  else if constexpr (!tile_bias<E, T> && detail::has_score_adjoint<E, T>)
     detail::bias_backward_by_pair(e, before, gradients);
-  } else if constexpr (requires(T g) {
-                         e.bias_backward(before.head, position_t{}, position_t{}, g, gradients.parameters);
-                       }) {
-    detail::bias_backward_by_pair(e, before, gradients);
-  }
 }
 
 }  // namespace hooks

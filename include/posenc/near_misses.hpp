@@ -1,9 +1,10 @@
-// A hook that a type almost has: found by name, refused with a sentence that says how to spell it.
+// Finds misspelled hooks by name and rejects them with a message that states the required signature.
 #pragma once
 
 #include <posenc/concepts.hpp>
 
 #include <concepts>
+#include <span>
 #include <tuple>
 #include <type_traits>
 
@@ -11,8 +12,8 @@ namespace posenc::inline POSENC_ISA {
 
 namespace detail {
 
-// Whether E has a member of some name, whatever its kind: data, function, template, overloaded, private. Inheriting the
-// same name from a second base makes it ambiguous exactly then. (Of a final class only a plain member can be seen.)
+// Whether E has a member of a given name, of any kind: data, function, template, overloaded, private. Inheriting that
+// name from a second base makes it ambiguous exactly then. (In a final class only a plain, accessible member is found.)
 #define POSENC_NAMES_(member)                               \
   struct owner_of_##member {                                \
     int member;                                             \
@@ -40,9 +41,11 @@ POSENC_NAMES_(reads_content)
 POSENC_NAMES_(check_add)
 POSENC_NAMES_(check_rotate)
 POSENC_NAMES_(check_scores)
+POSENC_NAMES_(bias_backward)
+POSENC_NAMES_(add_to_scores_backward)
 #undef POSENC_NAMES_
 
-/// Whether E has a member named like the hook of some place, right or almost right.
+/// Whether E has a member named like a hook, whatever its signature.
 template <class E>
 consteval bool names_a_hook() {
   return names_add_to<E>() || names_apply_to_queries<E>() || names_apply_to_keys<E>() || names_bias<E>() ||
@@ -51,7 +54,7 @@ consteval bool names_a_hook() {
 
 // clang-format off
 
-/// Has every hook by name (`combine`, `scores_of`); what counts are its parts, a tuple of types.
+/// Has every hook by name (`combine`, `scores_of`); its parts, a tuple of types, are checked instead.
 template <class E>
 concept composite = requires { typename E::parts; };
 
@@ -89,11 +92,37 @@ template <class E>
 concept has_reads_content = requires(const E& e) {
   { e.reads_content() } noexcept -> std::same_as<bool>;
 };
+template <class E, class T>
+concept has_backward_by_distance = requires(const E& e, index_t head, position_t first, std::span<const T> sums,
+                                            std::span<T> parameters) {
+  { e.bias_backward(head, first, sums, parameters) } noexcept -> std::same_as<void>;
+};
+template <class E, class T>
+concept has_backward_by_pair = requires(const E& e, index_t head, position_t query, position_t key, T gradient,
+                                        std::span<T> parameters) {
+  { e.bias_backward(head, query, key, gradient, parameters) } noexcept -> std::same_as<void>;
+};
+template <class E, class T>
+concept has_backward_by_tile = requires(const E& e, const score_tile<T>& tile, const score_gradients<T>& gradients) {
+  { e.add_to_scores_backward(tile, gradients) } noexcept -> std::same_as<void>;
+};
+template <class E, class T>
+concept may_have_distance_bias = relative_bias<E, T> || requires(const E& e) {
+  e.template has_distance_bias<T>();
+};
 
 // clang-format on
 
-// One struct for each place; its members are what may be wrong there. Instantiated by the functions that take
-// encodings, so that the sentence stands in the first lines of the compiler's message.
+/// Has the adjoint of its score hook, of the same form: nothing else of what is named like one would be called. A bias
+/// that may turn out to depend on distance alone needs both that are called then.
+template <class E, class T>
+concept has_score_adjoint = (!may_have_distance_bias<E, T> ||
+                             has_backward_by_distance<E, T>)&&(relative_bias<E, T> ||
+                                                               (pairwise_bias<E, T> && has_backward_by_pair<E, T>) ||
+                                                               (tile_bias<E, T> && has_backward_by_tile<E, T>));
+
+// One struct for each place, whose members assert what may be wrong there. Instantiated by the functions that take
+// encodings, so that the message is in the first lines of the compiler's output.
 
 template <class E, class S>
 struct embedding_hook_of {
@@ -148,6 +177,21 @@ struct score_hook_of {
       "positions& keys) const noexcept");
 };
 
+template <class E, class T>
+struct score_adjoint_of {
+  static_assert(!names_bias_backward<E>() || (may_have_distance_bias<E, T> && has_backward_by_distance<E, T>) ||
+                    (pairwise_bias<E, T> && has_backward_by_pair<E, T>),
+                "posenc: this encoding has a member bias_backward that cannot be called as it must be: either void "
+                "bias_backward(index_t head, position_t first_distance, std::span<const T> sums, std::span<T> "
+                "parameter_gradients) const noexcept, beside bias(head, distance), or void bias_backward(index_t head, "
+                "position_t query, position_t key, T gradient, std::span<T> parameter_gradients) const noexcept, "
+                "beside bias(head, query, key)");
+  static_assert(!names_add_to_scores_backward<E>() || (tile_bias<E, T> && has_backward_by_tile<E, T>),
+                "posenc: this encoding has a member add_to_scores_backward that cannot be called as it must be, beside "
+                "add_to_scores: void add_to_scores_backward(const score_tile<T>& before, const score_gradients<T>&) "
+                "const noexcept");
+};
+
 template <class E, class S, template <class, class> class Hook>
 consteval bool check_parts();
 
@@ -166,7 +210,7 @@ consteval bool check_parts() {
 
 }  // namespace detail
 
-/// Fails to compile, with a sentence, if E has a hook for embeddings that is almost right for elements of type S.
+/// Does not compile, with a message, if E has a misspelled hook for embeddings of elements of type S.
 template <class E, class S>
 consteval bool check_embedding_hook() {
   return detail::check_parts<E, S, detail::embedding_hook_of>();
@@ -182,6 +226,12 @@ consteval bool check_query_key_hooks() {
 template <class E, class T>
 consteval bool check_score_hook() {
   return detail::check_parts<E, T, detail::score_hook_of>();
+}
+
+/// The same for its adjoint, where gradients are wanted.
+template <class E, class T>
+consteval bool check_score_adjoint() {
+  return detail::check_parts<E, T, detail::score_adjoint_of>();
 }
 
 }  // namespace posenc::inline POSENC_ISA

@@ -1,4 +1,4 @@
-// The caller's threads: posenc starts none of its own.
+// Runs tasks on the caller's threads: posenc starts none.
 #pragma once
 
 #include <posenc/error.hpp>  // index_t
@@ -7,7 +7,8 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// One piece of work. `worker` says whose scratch memory it may use: no two tasks run with the same one at once.
+/// A reference to the function that runs tasks. `worker` selects scratch memory: no two tasks may run with the same one
+/// at once.
 class task_ref {
  public:
   template <class F>
@@ -22,15 +23,15 @@ class task_ref {
   void (*call_)(const void*, index_t, index_t) noexcept;
 };
 
-/// How to run many tasks at once: a reference to the caller's own loop, serial by default.
+/// Runs many tasks at once: a reference to the caller's loop, serial by default.
 ///
 ///     auto loop = [&](index_t num_tasks, task_ref task) {
 ///       pool.run(num_tasks, [&](index_t i, index_t worker) { task(i, worker); });
 ///     };
 ///     attend(q, k, v, out, e, {.run = {.threads = parallel_for(loop, pool.size())}});
 ///
-/// The loop calls `task(i, worker)` once for each i in [0, num_tasks), in any order, with worker in [0, num_workers),
-/// and returns when all are done. Results do not depend on the order or on the number of workers.
+/// The loop must call `task(i, worker)` once for each i in [0, num_tasks), in any order, with worker in [0,
+/// num_workers), and return when all are done. Results do not depend on the order or on the number of workers.
 class parallel_for {
  public:
   parallel_for() noexcept = default;

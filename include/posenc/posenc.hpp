@@ -1,8 +1,8 @@
-// Positional encodings for transformers: everything but what needs Eigen (posenc/eigen.hpp, posenc/attention/reference.hpp,
+// Includes all of posenc except what needs Eigen (posenc/eigen.hpp, posenc/attention/reference.hpp,
 // posenc/attention/self_attention.hpp) and the laws (posenc/testing/laws.hpp).
 #pragma once
 
-// The interface: what an encoding is, on what it acts, where tokens stand.
+// The interface: encodings, views, positions, errors.
 #include <posenc/concepts.hpp>
 #include <posenc/encode.hpp>
 #include <posenc/error.hpp>
@@ -17,7 +17,7 @@
 #include <posenc/view.hpp>
 #include <posenc/window.hpp>
 
-// The encodings, and the recipes that stretch rotary ones.
+// The encodings, and the recipes that scale rotary ones.
 #include <posenc/encodings/alibi.hpp>
 #include <posenc/encodings/any.hpp>
 #include <posenc/encodings/combine.hpp>
@@ -67,7 +67,7 @@
 #include <posenc/scaling/resonance.hpp>
 #include <posenc/scaling/yarn.hpp>
 
-// Attention under any of them.
+// Attention with any of them.
 #include <posenc/attention/attend.hpp>
 #include <posenc/attention/attention.hpp>
 #include <posenc/attention/backward.hpp>

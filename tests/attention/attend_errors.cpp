@@ -1,4 +1,4 @@
-// What attend refuses, in which words, and that nothing is written then.
+// What attend refuses, with which messages, and that nothing is written then.
 #include <posenc/attention/attend.hpp>
 
 #include <posenc/encodings/alibi.hpp>
@@ -6,6 +6,7 @@
 #include "../catch.hpp"
 #include "../random_values.hpp"
 
+#include <algorithm>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -78,6 +79,26 @@ TEST_CASE("attend: shapes that do not fit are refused", "[attend]") {
     x.out.head_dim = 5;
     x.is_refused("attend: head_dim of out is 5, expected 6, that of the values");
   }
+  SECTION("sizes below zero, that of all alike too") {
+    x.q.num_tokens = x.out.num_tokens = x.options.lse.num_tokens = -1;
+    x.is_refused("attend: num_tokens of queries is -1, expected at least 0");
+    x = {};
+    x.q.num_heads = x.out.num_heads = x.k.num_heads = x.v.num_heads = x.options.lse.num_heads = -2;
+    x.is_refused("attend: num_heads of queries is -2, expected at least 0");
+    x = {};
+    x.q.head_dim = x.k.head_dim = x.v.head_dim = x.out.head_dim = -100;
+    x.is_refused("attend: head_dim of queries is -100, expected at least 0");
+    x = {};
+    x.k.num_tokens = x.v.num_tokens = -5;
+    x.is_refused("attend: num_tokens of keys is -5, expected at least 0");
+    x = {};
+    x.q.num_heads = x.out.num_heads = x.options.lse.num_heads = 0;
+    x.k.num_heads = x.v.num_heads = -1;
+    x.is_refused("attend: num_heads of keys is -1, expected at least 0");
+    x = {};
+    x.v.head_dim = x.out.head_dim = -6;
+    x.is_refused("attend: head_dim of values is -6, expected at least 0");
+  }
   SECTION("the log-sum-exp") {
     x.options.lse.num_tokens = 4;
     x.is_refused("attend: num_tokens of lse is 4, expected 3, that of the queries");
@@ -88,13 +109,29 @@ TEST_CASE("attend: shapes that do not fit are refused", "[attend]") {
 
 TEST_CASE("attend: options that make no sense are refused", "[attend]") {
   call x;
-  SECTION("softcap") {
+  SECTION("softcap, as the compute type has it") {
+    const std::string rule = ", expected 0 or a positive normal number of the compute type";
     x.options.softcap = -0.5;
-    x.is_refused("attend: softcap is -0.5, expected at least 0 and finite");
+    x.is_refused("attend: softcap is -0.5" + rule);
     x.options.softcap = std::numeric_limits<double>::quiet_NaN();
-    x.is_refused("attend: softcap is nan, expected at least 0 and finite");
+    x.is_refused("attend: softcap is nan" + rule);
     x.options.softcap = std::numeric_limits<double>::infinity();
-    x.is_refused("attend: softcap is inf, expected at least 0 and finite");
+    x.is_refused("attend: softcap is inf" + rule);
+    x.options.softcap = 1e39;
+    x.is_refused("attend: softcap is 1e+39" + rule);
+    x.options.softcap = 1e-50;
+    x.is_refused("attend: softcap is 1e-50" + rule);
+    x.options.softcap = 1e-40;
+    x.is_refused("attend: softcap is 1e-40" + rule);
+  }
+  SECTION("scale, as the compute type has it") {
+    const std::string rule = ", expected finite in the compute type";
+    x.options.scale = std::numeric_limits<double>::quiet_NaN();
+    x.is_refused("attend: scale is nan" + rule);
+    x.options.scale = -std::numeric_limits<double>::infinity();
+    x.is_refused("attend: scale is -inf" + rule);
+    x.options.scale = 1e39;
+    x.is_refused("attend: scale is 1e+39" + rule);
   }
   SECTION("sinks") {
     const std::vector<float> sinks(3);
@@ -191,4 +228,25 @@ TEST_CASE("attend: memory that does not suffice is refused", "[attend]") {
   x.options.lse = {};
   x.is_refused("attend: run.workspace (none given, so the stack's) is 16384, expected at least " +
                std::to_string(least_for()) + " values; workspace_size tells");
+}
+
+TEST_CASE("attend: the least and the largest soft-cap and scale of the compute type are computed", "[attend]") {
+  call x;
+  using limits = std::numeric_limits<float>;
+  for (const float softcap : {0.0F, limits::min(), 1.0F, limits::max()}) {
+    for (const float scale : {0.0F, limits::denorm_min(), -1.0F, 1e37F}) {  // by 8 columns of ones
+      CAPTURE(softcap, scale);
+      std::fill(x.out_memory.values.begin(), x.out_memory.values.end(), 99.0F);
+      x.options.softcap = static_cast<double>(softcap);
+      x.options.scale = static_cast<double>(scale);
+      attend(x.q, x.k, x.v, x.out, no_encoding{}, x.options);
+      CHECK(x.out_memory.values == std::vector<float>(72, 1.0F));
+    }
+  }
+  owned_heads<double> wide(3, 1, 8, 1.0), out(3, 1, 8);
+  const auto view = wide.view();
+  for (const double softcap : {1e39, 1e-50}) {
+    attend(view, view, view, out.view(), no_encoding{}, {.scale = 1e39, .softcap = softcap});
+    CHECK(out.values == wide.values);
+  }
 }

@@ -1,4 +1,4 @@
-// What attend promises of single rows: empty ones, NaN, what lies behind a mask; and of memory, pages and threads.
+// What attend promises for single rows (empty ones, NaN, values behind a mask), and for memory, pages and threads.
 #include <posenc/attention/attend.hpp>
 #include <posenc/attention/reference.hpp>
 
@@ -286,4 +286,58 @@ TEST_CASE("attend: threads give the bits of one worker, with the stack and with 
   parallel.run(four, {.band = causal(), .run = {.workspace = of_three, .threads = three}});
   CHECK(parallel.out.values == serial.out.values);
   CHECK(parallel.lse == serial.lse);
+}
+
+namespace {
+
+/// Adds nothing, in the way of a bias of distance.
+struct adds_zero {
+  float bias(index_t, position_t) const noexcept { return 0; }
+};
+
+/// Queries of one, and one of zero in the middle, over two keys; the first value is 1, the second 2.
+template <class S, class E>
+void expect_the_larger_key(const E& encoding, index_t num_queries, float first_key, float second_key, double scale) {
+  using T = compute_t<S>;
+  CAPTURE(num_queries, first_key, second_key, scale);
+  owned_heads<S> q(num_queries, 1, 1, S(1.0F)), out(num_queries, 1, 1);
+  q.values[q.values.size() / 2] = S(0.0F);
+  owned_heads<S> k(2, 1, 1, S(first_key)), v(2, 1, 1, S(1.0F));
+  k.values[1] = S(second_key);
+  v.values[1] = S(2.0F);
+  std::vector<T> lse(static_cast<std::size_t>(num_queries));
+  std::vector<T> workspace(static_cast<std::size_t>(workspace_size(q.view(), k.view(), v.view(), encoding)));
+  attend(q.view(), k.view(), v.view(), out.view(), encoding,
+         {.scale = scale, .lse = {lse.data(), num_queries, 1}, .run = {.workspace = workspace}});
+  const bool first = first_key > second_key;
+  bool right = true;
+  const auto expect = [&](double seen, double expected) {
+    right = right && std::abs(seen - expected) <= 4 * 0x1p-23 * std::abs(expected);
+  };
+  for (std::size_t i = 0; i < lse.size(); ++i) {
+    const bool between = i == lse.size() / 2;
+    expect(widen<double>(out.values[i]), between ? 1.5 : first ? 1 : 2);
+    expect(static_cast<double>(lse[i]), between ? std::log(2.0) : scale * widen<double>(k.values[first ? 0 : 1]));
+  }
+  CHECK(right);
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("attend: scores reach up to either end of the range", "[attend]", float, bf16, double) {
+  for (const index_t num_queries : {1, 13, 40}) {  // decoded, by tiles, and by parts where there is a unit for them
+    const auto expect = [&](float first_key, float second_key, double scale) {
+      expect_the_larger_key<TestType>(no_encoding{}, num_queries, first_key, second_key, scale);
+      if constexpr (!std::is_same_v<TestType, double>)
+        expect_the_larger_key<TestType>(adds_zero{}, num_queries, first_key, second_key, scale);
+    };
+    for (const float largest : {1e6F, 1e9F, 1e12F, 1e20F, 1e29F, 1e31F, 2.3e38F, 3e38F}) {
+      expect(largest, 0, 1);
+      expect(largest, -largest, 1);
+      expect(0, -largest, 1);
+      expect(-largest, -1.1F * largest, 1);
+      expect(1, 0, static_cast<double>(largest));
+      expect(-1, -2, static_cast<double>(largest / 2));
+    }
+  }
 }

@@ -174,5 +174,13 @@ TEST_CASE("attention: what does not fit is refused before anything is written", 
           "rotate: keys: number of axes of the positions is 2, expected 1");
   refuses(combine(rotary(), alibi<float>(2)), {},
           "attend: num_heads is 4, expected at most 2, the heads of the encoding");
-  refuses(rotary(), {.softcap = -1}, "attend: softcap is -1, expected at least 0 and finite");
+  refuses(rotary(), {.softcap = -1},
+          "attend: softcap is -1, expected 0 or a positive normal number of the compute type");
+  refuses(rotary(), {.scale = 1e39}, "attend: scale is 1e+39, expected finite in the compute type");
+  const auto below_zero = [](auto view) { return decltype(view)(view.data, view.num_tokens, 4, -100); };
+  const auto run = [&](const auto& encoding) {
+    attention(below_zero(x.q.view()), below_zero(x.k.view()), below_zero(x.v.view()), below_zero(out.view()), encoding);
+  };
+  CHECK_THROWS_WITH(run(rotary()), "attend: head_dim of queries is -100, expected at least 0");
+  CHECK_THROWS_WITH(run(no_encoding{}), "attend: head_dim of queries is -100, expected at least 0");
 }

@@ -16,6 +16,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <span>
 #include <thread>
 #include <vector>
@@ -351,6 +352,66 @@ TEST_CASE("backward: whatever a query does not see stays out of all gradients", 
   expect_near(hidden.dk.values, clean.dk.values);
   expect_near(hidden.dv.values, clean.dv.values);
   expect_near({hidden.d_parameters[0] / 100}, {clean.d_parameters[0] / 100});
+}
+
+namespace {
+
+/// The last value overflows times any gradient but its own query's, which is zero. No other query sees it.
+template <class E>
+void expect_the_last_value_hidden(random_values& random, const random_attention& call, const E& encoding) {
+  CAPTURE(random.seed(), call.sizes(), call.softcap);
+  gradient_trial<float, E> plain(random, call, encoding);
+  const index_t last = call.num_keys - 1;
+  for (index_t h = 0; h < call.num_heads; ++h) {
+    for (index_t t = 0; t <= last; ++t) plain.d_out.view().row(t, h)[0] = t < last ? 2.0F : 0.0F;
+    std::fill_n(plain.d_out.view().row(last, h), call.value_dim, 0.0F);
+    std::fill_n(plain.v.view().row(last, h), call.value_dim, 1.0F);
+  }
+  auto huge = plain;
+  for (index_t h = 0; h < call.num_heads; ++h) std::fill_n(huge.v.view().row(last, h), call.value_dim, 3e38F);
+  for (auto* trial : {&plain, &huge}) {
+    trial->go_forward();
+    trial->go_backward();
+  }
+  double worst = 0;
+  const auto compare = [&](const std::vector<float>& seen, const std::vector<float>& expected) {
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      const double off = std::abs(static_cast<double>(seen[i]) - static_cast<double>(expected[i]));
+      worst = off <= worst ? worst : std::isnan(off) ? std::numeric_limits<double>::infinity() : off;
+    }
+  };
+  compare(huge.dq.values, plain.dq.values);
+  compare(huge.dk.values, plain.dk.values);
+  compare(huge.dv.values, plain.dv.values);
+  CHECK(worst < 1e-5);  // where parts are multiplied, huge numbers may take another way
+  worst = 0;
+  compare(huge.d_parameters, plain.d_parameters);
+  CHECK(worst < 1e-2);
+}
+
+}  // namespace
+
+TEST_CASE("backward: a value that a query does not see may overflow the products with it", "[backward]") {
+  random_values random(32);
+  const index_t num_tokens = GENERATE(2, 40, 100);
+  const double softcap = GENERATE(0.0, 2.0);
+  random_attention call = plain_call(random, num_tokens, 2, GENERATE(1, 16));
+  call.softcap = softcap;
+  SECTION("by a band") { call.band = causal(); }
+  SECTION("by ranges of keys") {
+    for (index_t q = 0; q < num_tokens; ++q) call.key_ranges.push_back({0, q + 1});
+  }
+  SECTION("by a mask") {
+    const index_t num_pairs = num_tokens * num_tokens;
+    call.mask_memory = std::make_unique<bool[]>(static_cast<std::size_t>(num_pairs));
+    for (index_t i = 0; i < num_pairs; ++i)
+      call.mask_memory[static_cast<std::size_t>(i)] = i % num_tokens <= i / num_tokens;
+    call.mask = {call.mask_memory.get(), num_tokens, num_tokens, 0};
+  }
+  expect_the_last_value_hidden(random, call, no_encoding{});
+  expect_the_last_value_hidden(random, call, slopes<float>());
+  expect_the_last_value_hidden(random, call, by_pair{});
+  expect_the_last_value_hidden(random, call, gates<float>(call.head_dim));
 }
 
 namespace {

@@ -11,6 +11,7 @@
 #include "random_gradients.hpp"
 
 #include <cstddef>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -50,6 +51,19 @@ TEST_CASE("backward: errors name the argument and the rule, before anything is w
                     "parameter of the encoding");
   CHECK_THROWS_WITH(run(alibi<float>(1), with([&](auto& g) { g.parameters = {}; }), options),
                     "attend_backward: num_heads is 2, expected at most 1, the heads of the encoding");
+  auto below_zero = x.q.view();
+  below_zero.num_tokens = -1;
+  CHECK_THROWS_WITH(
+      attend_backward(below_zero, x.k.view(), x.v.view(), x.out.view(), x.d_out.view(), gradients, encoding, options),
+      "attend_backward: num_tokens of queries is -1, expected at least 0");
+  auto no_scale = options;
+  no_scale.scale = std::numeric_limits<double>::quiet_NaN();
+  CHECK_THROWS_WITH(run(encoding, gradients, no_scale),
+                    "attend_backward: scale is nan, expected finite in the compute type");
+  auto no_cap = options;
+  no_cap.softcap = 1e39;
+  CHECK_THROWS_WITH(run(encoding, gradients, no_cap),
+                    "attend_backward: softcap is 1e+39, expected 0 or a positive normal number of the compute type");
   auto no_lse = options;
   no_lse.lse = {};
   CHECK_THROWS_WITH(run(encoding, gradients, no_lse),
@@ -77,6 +91,9 @@ struct untrainable {
   std::span<float> parameters() noexcept { return {&rate, 1}; }
   std::span<const float> parameters() const noexcept { return {&rate, 1}; }
 };
+struct wrong_adjoint : untrainable {  // a bias of distance has bias_backward
+  void add_to_scores_backward(const score_tile<float>&, const score_gradients<float>&) const noexcept {}
+};
 }  // namespace
 
 TEST_CASE("backward: parameters that no gradient reaches are refused, not left out", "[backward]") {
@@ -93,4 +110,8 @@ TEST_CASE("backward: parameters that no gradient reaches are refused, not left o
   const auto scores = scores_of(two_readers);
   gradient_trial<float, scores_view<any_encoding<float>>> y(random, call, scores);
   CHECK_THROWS_WITH(y.go_backward(), message);
+  const any_encoding<float> of_another_form = wrong_adjoint{};
+  const auto wrong = scores_of(of_another_form);
+  gradient_trial<float, scores_view<any_encoding<float>>> z(random, call, wrong);
+  CHECK_THROWS_WITH(z.go_backward(), message);
 }

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <numeric>
 #include <vector>
@@ -218,6 +219,35 @@ TEST_CASE("decode: every layout of a cache gives the same bits", "[decode]") {
     decode(q.view(), pages, by_head_v, out.view(), none, options);
     CHECK(out.values == expected.values);
   }
+}
+
+TEMPLATE_TEST_CASE("decode: what stood in the workspace does not matter", "[decode]", float, double, bf16, f16) {
+  using T = compute_t<TestType>;
+  random_values random(13);
+  CAPTURE(random.seed());
+  const index_t num_keys = GENERATE(1, 21, 64, 300, 1003), page_size = GENERATE(1, 7, 16);
+  const index_t num_heads = GENERATE(1, 2, 4);  // rows that are handled together
+  CAPTURE(num_keys, page_size, num_heads);
+  const owned_heads<TestType> q(random, 1, num_heads, 40), k(random, num_keys, 1, 40);
+  const index_t num_pages = (num_keys + page_size - 1) / page_size;
+  const owned_heads<TestType> v(random, num_pages * page_size, 1, 33);
+  std::vector<position_t> table(static_cast<std::size_t>(num_pages));
+  std::iota(table.rbegin(), table.rend(), 0);
+  const paged_view<const TestType> values(v.values.data(), table, page_size, num_keys, 1, 33);
+  const no_encoding none;
+  const auto size = static_cast<std::size_t>(workspace_size(q.view(), k.view(), values, none));
+  const auto over = [&](T held) {
+    std::vector<T> workspace(size, held);
+    owned_heads<TestType> out(1, num_heads, 33);
+    decode(q.view(), k.view(), values, out.view(), none, {.run = {.workspace = workspace}});
+    return out.values;
+  };
+  const auto expected = over(0);
+  const auto same_bits = [&](const std::vector<TestType>& out) {
+    return std::memcmp(out.data(), expected.data(), out.size() * sizeof(TestType)) == 0;
+  };
+  CHECK(same_bits(over(std::numeric_limits<T>::quiet_NaN())));
+  CHECK(same_bits(over(std::numeric_limits<T>::infinity())));
 }
 
 TEST_CASE("decode: keys that are split give the same bits whoever runs the tasks", "[decode]") {

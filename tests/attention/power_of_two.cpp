@@ -1,4 +1,4 @@
-// The power of two that weights of a softmax are made of.
+// The power of two that softmax weights are made of.
 #include "../catch.hpp"
 
 #include <posenc/attention/tile/exponential.hpp>

@@ -134,6 +134,9 @@ TEST_CASE("ragged: what does not fit is refused, with the number of the sequence
   batch[1].values.num_heads = 1;
   CHECK_THROWS_WITH(attend_ragged(batch, no_encoding{}),
                     "attend: num_heads of values[1] is 1, expected 2, that of the keys");
+  batch[1] = x.batch()[1];
+  batch[1].q.num_tokens = batch[1].out.num_tokens = batch[1].lse.num_tokens = -1;
+  CHECK_THROWS_WITH(attend_ragged(batch, no_encoding{}), "attend: num_tokens of queries[1] is -1, expected at least 0");
   const bool allowed[1] = {true};
   attend_options<float> masked;
   masked.more.allowed.data = allowed;

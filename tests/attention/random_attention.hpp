@@ -1,4 +1,4 @@
-// A call of attention with everything about it drawn at random, and its data in any element type.
+// A call of attention with random sizes and options, and its data in any element type.
 #pragma once
 
 #include <posenc/attention/options.hpp>
@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-/// Sizes and options; the options' memory lives here.
+/// Sizes and options; owns the memory of the options.
 struct random_attention {
   posenc::index_t num_queries, num_keys, num_kv_heads, num_heads, head_dim, value_dim;
   posenc::index_band band{};
@@ -72,7 +72,7 @@ struct random_attention {
     return o;
   }
 
-  /// For a test to print.
+  /// For tests to print.
   std::string sizes() const {
     std::string text;
     for (const posenc::index_t size : {num_queries, num_keys, num_heads, num_kv_heads, head_dim, value_dim})

@@ -1,4 +1,4 @@
-// The gradients of a random call of attention, and how far they are from the reference's.
+// The gradients of a random call of attention, and their errors against the reference.
 #pragma once
 
 #include <posenc/attention/backward.hpp>
@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-/// As plain as a call can be: no option drawn, one sequence.
+/// A call without options, of one sequence.
 inline random_attention plain_call(random_values& random, posenc::index_t num_tokens, posenc::index_t num_heads,
                                    posenc::index_t head_dim) {
   random_attention call(random, 0);
@@ -34,8 +34,8 @@ inline random_attention plain_call(random_values& random, posenc::index_t num_to
   return call;
 }
 
-/// A call of `attend_backward` in elements S, and of the reference on the same numbers. Gradients begin at one, so that
-/// what is written over is seen.
+/// A call of `attend_backward` with elements S, and of the reference on the same numbers. Gradients begin at one, so
+/// that overwriting shows.
 template <posenc::scalar S, class E>
 struct gradient_trial {
   using T = posenc::compute_t<S>;
@@ -87,7 +87,7 @@ struct gradient_trial {
     auto o = options();
     const auto size = posenc::backward_workspace_size(q.view(), k.view(), v.view(), encoding, o);
     workspace.assign(static_cast<std::size_t>(size),
-                     std::numeric_limits<T>::quiet_NaN());  // is written before it is read
+                     std::numeric_limits<T>::quiet_NaN());  // must be written before it is read
     o.run.workspace = workspace;
     posenc::attend_backward(q.view(), k.view(), v.view(), out.view(), d_out.view(), gradients(), encoding, o);
   }
@@ -97,13 +97,13 @@ struct gradient_trial {
                                              in_double(d_out).view(), call.options<double>());
   }
 
-  /// The largest error of all gradients, over the largest gradient of its kind, or 1; infinite if one is not a number.
+  /// The largest error of all gradients, relative to the largest gradient of its kind, or to 1; infinite if one is NaN.
   double error(const posenc::reference_gradients& expected) const {
     return std::max({distance(dq.values, expected.queries), distance(dk.values, expected.keys),
                      distance(dv.values, expected.values), distance(d_sinks, expected.sinks)});
   }
-  /// The same of the parameters. Gradients of scores add up to zero over a row, and a parameter may gather all of them,
-  /// each times a distance: what remains says nothing of what was added up.
+  /// The same for the parameters. Gradients of scores sum to zero over a row, and a parameter may gather all of them,
+  /// each times a distance: the sum says nothing about the size of its terms.
   double error_of_parameters(const posenc::reference_gradients& expected) const {
     return distance(d_parameters, expected.parameters) / static_cast<double>(q.num_tokens + k.num_tokens + 1);
   }

@@ -215,6 +215,8 @@ TEST_CASE("reference: it refuses what attend refuses, in the same words", "[refe
   const head_view<const double> q(memory.data(), 2, 4, 3), k(memory.data(), 3, 2, 3), v(memory.data(), 4, 2, 5);
   CHECK_THROWS_WITH(attend_reference(q, k, v, no_encoding{}),
                     "attend: num_tokens of values is 4, expected 3, that of the keys");
+  CHECK_THROWS_WITH(attend_reference(q, k.tokens(0, -1), v.tokens(0, -1), no_encoding{}),
+                    "attend: num_tokens of keys is -1, expected at least 0");
   CHECK_THROWS_WITH(attend_reference(q, k, v.tokens(0, 3), alibi<double>(2)),
                     "attend: num_heads is 4, expected at most 2, the heads of the encoding");
 }

@@ -1,5 +1,8 @@
 #include <posenc/attention/remapped.hpp>
 
+#include <posenc/encodings/alibi.hpp>
+#include <posenc/encodings/any.hpp>
+#include <posenc/encodings/combine.hpp>
 #include <posenc/encodings/rope.hpp>
 
 #include "../catch.hpp"
@@ -173,4 +176,58 @@ TEST_CASE("remapped: what makes no sense is refused, and nothing is written", "[
   attend_options<double> ranged;
   ranged.more.key_ranges = ranges;
   refuses(rerope({.window = 1}, x.tokens()), ranged, "attend_remapped: number of key_ranges is 2, expected 0");
+}
+
+TEST_CASE("remapped: an encoding chosen at run time may not act on scores", "[remapped]") {
+  using chosen = any_encoding<float, double>;
+  random_values random(7);
+  const call x(random, 2, 9);
+  owned_heads<double> out(2, 4, value_dim, 99.0), expected(2, 4, value_dim);
+  const auto parts = rerope({.window = 3}, x.tokens());
+  const auto run = [&](const auto& encoding, owned_heads<double>& to) {
+    attention_remapped(x.q.view(), x.k.view(), x.v.view(), to.view(), encoding, std::span(parts));
+  };
+  const char* message =
+      "attend_remapped: number of encodings that act on scores is 1, expected 0: remapped positions reach queries and "
+      "keys alone";
+  CHECK_THROWS_WITH(run(chosen(alibi<double>(4)), out), message);
+  CHECK_THROWS_WITH(run(chosen(combine(rotary(), alibi<double>(4))), out), message);
+  CHECK_THROWS_WITH(run(combine(chosen(alibi<double>(4)), rotary()), out), message);
+  CHECK(out.values == std::vector<double>(out.values.size(), 99.0));
+  run(rotary(), expected);
+  run(chosen(rotary()), out);
+  CHECK(out.values == expected.values);
+  run(combine(chosen(), rotary()), out);
+  CHECK(out.values == expected.values);
+}
+
+TEST_CASE("remapped: the check is of what runs, with results in the compute type", "[remapped]") {
+  random_values random(8);
+  const owned_heads<bf16> q(random, 40, 1, 256), k(random, 40, 1, 256), v(random, 40, 1, 1);
+  owned_heads<bf16> out(40, 1, 1);
+  const std::vector<head_view<const bf16>> keys{k.view(), k.view()};
+  const auto parts = rerope({.window = 3}, {40, 40, 0});
+  const rope turns(pairing::half, frequencies(std::vector<float>(128, 0.5F)));
+  const head_view<float> partial(nullptr, 40, 1, 1);
+  int num_differing = 0;
+  for (std::size_t size = 512; size < 20000; size += 64) {  // the least that suffices is among them
+    std::vector<float> workspace(size);
+    const attend_options<float> options{.run = {.workspace = workspace}};
+    const bool fits = !check_attend(q.view(), k.view(), v.view(), partial, no_encoding{}, options);
+    num_differing +=
+        fits != !check_remapped(q.view(), std::span(keys), v.view(), out.view(), turns, std::span(parts), options);
+  }
+  CHECK(num_differing == 0);
+}
+
+TEST_CASE("remapped: negative sizes are refused before anything is copied", "[remapped]") {
+  random_values random(9);
+  const call x(random, 2, 9);
+  owned_heads<double> out(2, 4, value_dim, 99.0);
+  const auto parts = rerope({.window = 3}, x.tokens());
+  auto k = x.k.view();
+  k.num_heads = -2;
+  CHECK_THROWS_WITH(attention_remapped(x.q.view(), k, x.v.view(), out.view(), rotary(), std::span(parts)),
+                    "attend: num_heads of keys[0] is -2, expected at least 0");
+  CHECK(out.values == std::vector<double>(out.values.size(), 99.0));
 }

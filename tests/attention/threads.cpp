@@ -1,4 +1,5 @@
-// Attention on several threads, and from several threads at once: the same bits, and nothing for a thread sanitizer to see.
+// Attention on several threads, and from several threads at once: the same bits, and no reports from a thread
+// sanitizer.
 #include <posenc/attention/attend.hpp>
 #include <posenc/attention/ragged.hpp>
 

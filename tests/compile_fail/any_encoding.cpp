@@ -1,4 +1,4 @@
-// A run-time choice holds for the element types it names, and for nothing that is almost an encoding.
+// A run-time choice accepts only the element types it names, and rejects near misses of encodings.
 #include <posenc/attention/attention.hpp>
 #include <posenc/encodings/any.hpp>
 #include <posenc/encodings/rope.hpp>

@@ -1,4 +1,4 @@
-// What attend would otherwise leave out in silence.
+// What attend would otherwise silently ignore.
 #include <posenc/attention/attend.hpp>
 #include <posenc/encodings/learned.hpp>
 #include <posenc/encodings/rope.hpp>

@@ -1,4 +1,4 @@
-// What attention() would otherwise leave out in silence.
+// What attention() would otherwise silently ignore.
 #include <posenc/attention/attention.hpp>
 #include <posenc/encodings/combine.hpp>
 #include <posenc/encodings/rope.hpp>

@@ -1,4 +1,4 @@
-// Parts that are almost right, and gradients that cannot be formed.
+// Parts that are near misses of encodings, and gradients that do not exist.
 #include <posenc/attention/reference.hpp>
 #include <posenc/encodings/combine.hpp>
 #include <posenc/encodings/cope.hpp>

@@ -1,4 +1,4 @@
-// Matrices whose tokens do not lie in rows.
+// Matrices whose tokens are not rows.
 #include <posenc/eigen.hpp>
 
 using namespace posenc;

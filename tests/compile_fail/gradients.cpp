@@ -1,4 +1,4 @@
-// A gradient does not pass what has no adjoint.
+// A gradient does not pass through what has no adjoint.
 #include <posenc/hooks.hpp>
 
 #include <span>

@@ -1,4 +1,4 @@
-// add_to_scores, and what belongs to it, almost right.
+// add_to_scores and the hooks that belong to it, almost right.
 #include <posenc/attention/attend.hpp>
 
 #include <vector>

@@ -1,4 +1,4 @@
-// The laws of nothing.
+// Laws of types that are not encodings, or not quite.
 #include <posenc/testing/laws.hpp>
 
 using namespace posenc;

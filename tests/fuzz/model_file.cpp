@@ -1,4 +1,5 @@
-// libFuzzer: whatever bytes come as a model file or a config.json, the readers take them or refuse them with an error.
+// libFuzzer: whatever bytes a model file or a config.json contains, the readers accept them or refuse them with an
+// error.
 #include "engine/model_config.hpp"
 #include "engine/safetensors.hpp"
 

@@ -1,4 +1,4 @@
-// An operator new that counts, for the whole executable. In a file of its own: inlined, free() looks like a mismatch.
+// A counting operator new, for the whole executable. In its own file: inlined, free() looks like a mismatch.
 #include "allocation_count.hpp"
 
 #include "../catch.hpp"

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <vector>
 
-/// Rotated keys, and values, of all tokens so far: [num_tokens, 8, 128].
+/// Rotated keys and values of all tokens so far: [num_tokens, 8, 128].
 class kv_cache {
  public:
   explicit kv_cache(posenc::index_t max_tokens)
@@ -39,7 +39,7 @@ inline posenc::rope llama3_rope() {
   return rotary;
 }
 
-/// One layer's attention for `num_tokens` tokens after `past` others.
+/// One layer of attention for `num_tokens` tokens after `past` others.
 inline void attend_step(const posenc::rope& rotary, posenc::bf16* q_ptr, posenc::bf16* k_ptr, const posenc::bf16* v_ptr,
                         posenc::bf16* out_ptr, posenc::index_t past, posenc::index_t num_tokens, kv_cache& cache) {
   using namespace posenc;

@@ -25,7 +25,7 @@ struct model_config {
   posenc::index_t head_dim = 6;
 };
 
-/// The engine's own list of what it can run. Tables would come from the model file.
+/// The engine's list of what it can run. Tables would come from the model file.
 inline posenc::any_encoding<float, posenc::bf16> encoding_from(const model_config& config) {
   using namespace posenc;
   const auto table = [](index_t size) {
@@ -46,7 +46,7 @@ inline posenc::any_encoding<float, posenc::bf16> encoding_from(const model_confi
   return no_encoding{};
 }
 
-/// Rotated keys and values of a sequence, and where its tokens stand.
+/// Rotated keys and values of a sequence, and the positions of its tokens.
 struct positioned_cache {
   posenc::head_view<const posenc::bf16> keys, values;
   std::span<const posenc::position_t> key_ids;

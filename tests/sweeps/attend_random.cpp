@@ -1,4 +1,4 @@
-// Attention against the reference, over everything that a call may be told.
+// Attention against the reference, over all options of a call.
 #include <posenc/attention/attend.hpp>
 
 #include <posenc/attention/reference.hpp>

@@ -1,4 +1,4 @@
-// Gradients of attention against the reference, over everything that a call may be told.
+// Gradients of attention against the reference, over all options of a call.
 #include <posenc/attention/backward.hpp>
 
 #include <posenc/encodings/alibi.hpp>

@@ -1,4 +1,4 @@
-// cos_sin in float at every position, against cos_sin in double, and that against power series of 250 bits.
+// cos_sin in float at every position against cos_sin in double, and that against power series with 250 bits.
 #include <posenc/angles/consecutive.hpp>
 #include <posenc/angles/cos_sin.hpp>
 

@@ -1,4 +1,4 @@
-// ALiBi: slopes, and biases in the forms that models keep them.
+// ALiBi: slopes, and biases in the forms that models use.
 #include "bias_matrix.hpp"
 #include "groups.hpp"
 #include "heads.hpp"

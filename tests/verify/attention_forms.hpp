@@ -1,4 +1,4 @@
-// Attention cases that are more than queries, keys and values; and what all forms share.
+// Attention cases with more than queries, keys and values, and what all forms share.
 #pragma once
 
 #include "golden_case.hpp"
@@ -21,7 +21,8 @@ void check_permutation(golden_case& one);
 template <posenc::real T>
 void check_shift(golden_case& one);
 
-/// Outputs of all heads into a view, and their log-sum-exps behind those of the batches before: [num_heads, num_queries].
+/// Writes outputs of all heads into a view, and their log-sum-exps after those of earlier batches: [num_heads,
+/// num_queries].
 template <posenc::real T>
 void give_heads(const std::vector<posenc::reference_head>& heads, posenc::head_view<T> out, std::vector<T>& lse) {
   for (std::size_t h = 0; h < heads.size(); ++h) {
@@ -33,7 +34,7 @@ void give_heads(const std::vector<posenc::reference_head>& heads, posenc::head_v
   }
 }
 
-/// Takes gradients of transformed queries and keys back to those before.
+/// Propagates gradients of transformed queries and keys to the original ones.
 template <class E>
 void through_rotation(const E& encoding, posenc::reference_gradients& gradients, const heads_shape& queries,
                       const heads_shape& keys, const posenc::positions& query_positions,

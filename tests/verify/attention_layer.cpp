@@ -1,4 +1,4 @@
-// A whole layer: what acts on embeddings, projections, attention, and the gradients of all of them.
+// A whole layer: encodings of embeddings, projections, attention, and all gradients.
 #include "attention_forms.hpp"
 #include "attention_setting.hpp"
 #include "sinusoidal_parameters.hpp"

@@ -1,4 +1,4 @@
-// The options of an attention case, with the memory that they point to.
+// The options of an attention case, with their memory.
 #pragma once
 
 #include "golden_case.hpp"
@@ -20,7 +20,7 @@ class attention_setting {
   posenc::positions queries() const { return posenc::positions(query_ids_); }
   posenc::positions keys() const { return posenc::positions(key_ids_); }
 
-  /// Everything but the log-sum-exp, which is the caller's.
+  /// All options except the log-sum-exp, which is the caller's.
   posenc::attend_options<T> options() const;
 
  private:

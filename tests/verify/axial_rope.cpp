@@ -1,4 +1,4 @@
-// Rotations of images and videos, under the names of the models behind them.
+// Rotations for images and videos, named after the models that use them.
 #include "grids.hpp"
 #include "heads.hpp"
 #include "rope_parameters.hpp"

@@ -1,4 +1,4 @@
-// What an encoding adds to scores, written out as a matrix, through the hook that attention calls.
+// What an encoding adds to scores, as a matrix, through the hook that attention calls.
 #pragma once
 
 #include "tensor.hpp"
@@ -28,7 +28,7 @@ posenc::score_tile<T> tile_of(T* scores, std::span<const position_t> queries, st
   return tile;
 }
 
-/// [num_heads, num_queries, num_keys], from scores that are all zero.
+/// [num_heads, num_queries, num_keys], added to scores of zero.
 template <posenc::real T, class E>
 std::vector<T> bias_matrix(const E& encoding, index_t num_heads, std::span<const position_t> queries,
                            std::span<const position_t> keys) {

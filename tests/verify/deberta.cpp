@@ -1,4 +1,4 @@
-// DeBERTa: buckets, and the two products by them.
+// DeBERTa: buckets, and the two products that they select.
 #include "head_scores.hpp"
 #include "score_bias.hpp"
 

@@ -1,5 +1,6 @@
-// Correctly rounded cos and sin, up to position 2^31 - 1. posenc promises a little more than half an ulp, so a result may
-// be the other neighbour of the true value, one ulp from the correctly rounded one: such misses are counted and shown.
+// Correctly rounded cos and sin, up to position 2^31 - 1. posenc promises a little more than half an ulp, so a result
+// may be the other neighbor of the true value, one ulp from the correctly rounded one: such misses are counted and
+// shown.
 #include "groups.hpp"
 
 #include "../ulp.hpp"

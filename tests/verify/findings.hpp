@@ -1,4 +1,4 @@
-// What was found about one case: the largest error of each output against its tolerance, and the verdict that follows.
+// The findings about one case: the largest error of each output against its tolerance, and the verdict.
 #pragma once
 
 #include "tensor.hpp"
@@ -25,31 +25,31 @@ struct no_weights : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// An element passes when |got - want| <= abs + rel * |want| + per_radian * |its angle|; infinities and NaN must be met
-/// by the same.
+/// An element passes if |got - want| <= abs + rel * |want| + per_radian * |its angle|; infinities and NaN have to
+/// match.
 struct tolerance {
   double abs = 0;
   double rel = 0;
   double per_radian = 0;
 };
 
-/// Reads `abs`, `rel` and `per_radian`. Throws where one is no number, is negative or is not finite.
+/// Reads `abs`, `rel` and `per_radian`. Throws if one is not a number, is negative or is not finite.
 tolerance tolerance_from(const json& description);
 
 class findings {
  public:
-  /// Compares an output element by element. `radians`: absolute angles of the elements, empty where there are none.
+  /// Compares an output element by element. `radians`: absolute angles of the elements, empty if there are none.
   void compare(const std::string& output, std::span<const double> got, const tensor& want, const tolerance& allowed,
                std::span<const double> radians = {});
   void compare(const std::string& output, double got, double want, const tolerance& allowed);
 
-  /// Records what must hold and is not a number.
+  /// Records a condition that must hold.
   void expect(bool holds, const std::string& otherwise);
   void fail(const std::string& why);
   /// Records what could not be judged; the case does not pass unless something else fails it.
   void cannot_judge(const std::string& why);
   void lacks_weights(const std::string& why);
-  /// Adds to the text and changes no verdict.
+  /// Adds to the text without changing the verdict.
   void remark(const std::string& text);
 
   verdict result() const;
@@ -60,7 +60,7 @@ class findings {
   struct deviation {
     double error = 0;
     double allowed = 0;
-    double share() const;  // of the tolerance, infinite where nothing was allowed
+    double share() const;  // of the tolerance; infinite if nothing was allowed
     bool beyond(const deviation& other) const;
   };
 

@@ -1,4 +1,4 @@
-// The formats of reference files. Each is recognised by what a file holds, not by its name.
+// The formats of reference files. Each is recognized by a file's content, not by its name.
 #pragma once
 
 #include "report.hpp"
@@ -7,12 +7,12 @@
 
 namespace verify {
 
-/// What all formats are run with.
+/// Settings for all formats.
 struct setting {
-  std::filesystem::path weights;  // where trained models' files are searched; empty: nowhere
+  std::filesystem::path weights;  // where to search for the files of trained models; empty: nowhere
 };
 
-// Each says whether the content is of its format; if it is, its cases are run and reported, and what they lack is an
+// Each returns whether the content is in its format; if so, its cases are run and reported, and anything missing is an
 // error.
 
 /// `group`: goldens of one group, `cases` and the `file` of their tensors.

@@ -13,7 +13,7 @@ namespace verify {
 
 class golden_case {
  public:
-  /// Throws where the description and the tensors contradict each other.
+  /// Throws if the description and the tensors contradict each other.
   golden_case(const json& description, const tensors& data, findings& found);
 
   const std::string& encoding() const { return encoding_; }
@@ -29,7 +29,7 @@ class golden_case {
   index_t count(const std::string& name, index_t otherwise) const;
   bool flag(const std::string& name, bool otherwise) const;
   std::string text(const std::string& name, const std::string& otherwise) const;
-  /// Whether the reference's path or the note holds this text, for what no parameter tells.
+  /// Whether the reference's path or the note contains this text, for facts that are no parameter.
   bool mentions(const std::string& text) const;
 
   // ---- Inputs ----
@@ -38,18 +38,18 @@ class golden_case {
   const tensor& input(const std::string& role) const;
   /// An input that must have this shape.
   const tensor& input(const std::string& role, const std::vector<index_t>& shape) const;
-  /// Any tensor, an output too: for the angles behind a tolerance.
+  /// Any tensor, including outputs: for the angles behind a tolerance.
   const tensor* find(const std::string& role) const;
 
   // ---- Outputs ----
 
-  /// Whether any output is this role in some precision: itself, or with _f32, _f64 or _exact behind it.
+  /// Whether any output has this role in some precision: `stem` itself, or with _f32, _f64 or _exact appended.
   bool wants(const std::string& stem) const;
   /// The shape of the first output of that stem.
   const tensor& wanted(const std::string& stem) const;
 
-  /// Hands in an output as it was computed in T. A float32 value judges float32 outputs, and float64 ones by their
-  /// tolerance for float32, if they have one; a double judges float64 outputs. Integers are judged by either.
+  /// Hands in an output computed in T. A float value judges float32 outputs, and float64 ones by their tolerance for
+  /// float32, if they have one; a double judges float64 outputs. Integers are judged by either.
   template <posenc::real T>
   void give(const std::string& stem, const std::vector<T>& got, std::span<const double> radians = {}) {
     give_as(stem, {got.begin(), got.end()}, sizeof(T) == sizeof(float), radians);
@@ -58,9 +58,9 @@ class golden_case {
     give_as(stem, {got.begin(), got.end()}, false, {});
   }
 
-  /// What an output should be, for a check that judges it in its own way; null if the case has no such output.
+  /// The expected output, for a check that judges it in its own way; null if the case has no such output.
   const tensor* judge_by_hand(const std::string& role);
-  /// Outputs that nothing was handed in for cannot be judged.
+  /// Outputs that were not handed in cannot be judged.
   void finish();
 
  private:

@@ -1,4 +1,4 @@
-// Encodings of grids: sinusoids of several axes, and rotations whose pairs turn with one axis each.
+// Encodings of grids: sinusoids of several axes, and rotations whose pairs rotate with one axis each.
 #pragma once
 
 #include "golden_case.hpp"

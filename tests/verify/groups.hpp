@@ -1,4 +1,4 @@
-// The checks, one for each group of goldens. Each hands in every output of a case that it can compute.
+// The checks, one per group of goldens. Each hands in every output of a case that it can compute.
 #pragma once
 
 #include "golden_case.hpp"

@@ -1,4 +1,4 @@
-// One head of a case as an encoding that reads content meets it: scores, queries, keys, and the tile that shows them.
+// One head of a case as seen by an encoding that reads content: scores, queries, keys, and their tile.
 #pragma once
 
 #include "golden_case.hpp"
@@ -12,8 +12,7 @@
 namespace verify {
 
 struct head_scores {
-  /// Of q and k [num_heads, length, head_dim] and the case's scale, which is 1 / sqrt(head_dim) unless it says
-  /// otherwise.
+  /// From q and k [num_heads, length, head_dim] and the case's scale, by default 1 / sqrt(head_dim).
   head_scores(const golden_case& one, index_t head, bool causal);
   head_scores(const golden_case& one, index_t head, bool causal, double scale_of_scores);
 

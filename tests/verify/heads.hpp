@@ -1,4 +1,4 @@
-// Tensors of heads, in the orders that reference files have them, as views; and their positions, batch by batch.
+// Views of tensors of heads, in the orders that reference files use, and their positions per batch.
 #pragma once
 
 #include "tensor.hpp"
@@ -23,7 +23,7 @@ struct heads_shape {
 /// Rank 4: batch, head, position, dim. Rank 3: batch, position, head * dim.
 heads_shape heads_shape_of(const tensor& x, index_t num_heads);
 
-/// By the spelled-out order of a golden, "batch, head, position, dim" being the default.
+/// By the order that a golden spells out; default: "batch, head, position, dim".
 heads_shape heads_shape_of(const tensor& x, const std::string& order, index_t num_heads);
 
 /// The heads of one batch.

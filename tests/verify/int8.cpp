@@ -1,4 +1,4 @@
-// Symmetric 8-bit quantisation: of tables, a scale a row or one for all, and of cached keys.
+// Symmetric 8-bit quantization: of tables, with one scale per row or one for all, and of cached keys.
 #include "groups.hpp"
 #include "heads.hpp"
 #include "rope_parameters.hpp"

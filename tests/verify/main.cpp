@@ -1,4 +1,4 @@
-// posenc_verify: runs the library on reference data of other programs, and says case by case whether it agrees.
+// posenc_verify: runs the library on reference data from other programs, and reports per case whether it agrees.
 #include "formats.hpp"
 
 #include <CLI/CLI.hpp>

@@ -1,4 +1,4 @@
-// ONNX Attention: scaled dot products with masks, caches and windows, by the streaming kernel and by the oracle.
+// ONNX Attention: scaled dot products with masks, caches and windows, by the tiled kernel and by the reference.
 #include "heads.hpp"
 #include "onnx_case.hpp"
 #include "onnx_mask.hpp"
@@ -170,7 +170,7 @@ void check_in(onnx_case& one, const attention_call& call, const onnx_mask& mask)
 
 }  // namespace
 
-// softmax_precision asks for a type to compute in: the kernel takes float or more, and the oracle double whatever it is.
+// softmax_precision asks for a type to compute in: the kernel uses float or wider, and the reference always double.
 void check_onnx_attention(onnx_case& one) {
   one.expect_only({"is_causal", "scale", "softcap", "q_num_heads", "kv_num_heads", "qk_matmul_output_mode",
                    "left_window_size", "right_window_size", "softmax_precision"},

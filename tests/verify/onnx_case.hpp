@@ -11,25 +11,25 @@ namespace verify {
 
 class onnx_case {
  public:
-  /// Throws where the description and the tensors contradict each other.
+  /// Throws if the description and the tensors contradict each other.
   onnx_case(const json& description, const tensors& data, findings& found);
 
-  /// An attribute or input beyond these is a variant that the check does not know.
+  /// Any other attribute or input is a variant that the check does not know.
   void expect_only(std::initializer_list<const char*> attributes, std::initializer_list<const char*> inputs) const;
 
   index_t integer(const std::string& attribute, index_t otherwise) const;
   double number(const std::string& attribute, double otherwise) const;
   bool has_attribute(const std::string& attribute) const { return attributes_.contains(attribute); }
 
-  /// Null where an optional input was left out.
+  /// Null if an optional input was left out.
   const tensor* find(const std::string& input) const;
   const tensor& input(const std::string& input) const;
-  /// As ONNX spells it: float32, float16, bfloat16 (whose values are stored as float32), double, bool, int64.
+  /// As spelled by ONNX: float32, float16, bfloat16 (whose values are stored as float32), double, bool, int64.
   const std::string& element_type(const std::string& input) const;
 
   bool wants(const std::string& output) const { return wanted_.count(output) > 0; }
   void give(const std::string& output, const std::vector<double>& got);
-  /// Outputs that nothing was handed in for cannot be judged.
+  /// Outputs that were not handed in cannot be judged.
   void finish();
 
  private:
@@ -45,7 +45,7 @@ class onnx_case {
 void check_onnx_attention(onnx_case& one);
 void check_onnx_rotary_embedding(onnx_case& one);
 
-/// Calls act<S>() with the type that elements of an ONNX type are stored in.
+/// Calls act<S>() with the storage type of an ONNX type.
 template <class Act>
 void with_element_type(const std::string& type, Act act) {
   if (type == "float32" || type == "float") return act.template operator()<float>();

@@ -20,7 +20,7 @@ class onnx_mask {
   /// Without a mask everything is allowed and nothing is added.
   onnx_mask(const onnx_case& one, const extents& size);
 
-  /// Pairs that a boolean mask allows; of an added one, those that it does not take to minus infinity.
+  /// Pairs that a boolean mask allows; for an added mask, those that it does not take to minus infinity.
   posenc::bool_mask allowed(index_t batch) const;
   /// What an added mask adds.
   posenc::dense_bias<double> bias(index_t batch) const;

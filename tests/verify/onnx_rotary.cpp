@@ -1,4 +1,4 @@
-// ONNX RotaryEmbedding: cosines and sines come as caches.
+// ONNX RotaryEmbedding: cosines and sines are given as caches.
 #include "onnx_case.hpp"
 #include "rotate_by_cache.hpp"
 

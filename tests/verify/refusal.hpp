@@ -1,4 +1,4 @@
-// A model whose positions end must say so.
+// A model whose positions end has to refuse longer texts.
 #pragma once
 
 #include "findings.hpp"
@@ -7,7 +7,7 @@
 
 namespace verify {
 
-/// `length` tokens must be refused, one less must not.
+/// `length` tokens must be refused, one fewer must not.
 void check_refusal(const engine::model& model, index_t length, findings& found);
 
 }  // namespace verify

@@ -1,4 +1,4 @@
-// One line a case, and the counts that the last line gives.
+// Prints one line per case, and the counts in the last line.
 #pragma once
 
 #include "findings.hpp"
@@ -10,11 +10,11 @@ namespace verify {
 
 class report {
  public:
-  /// Runs one case and prints its line. What the check throws becomes the verdict: not_known is unknown, no_weights is
-  /// without weights, any other error is a failure.
+  /// Runs one case and prints its line. An exception from the check is the verdict: not_known is unknown, no_weights is
+  /// without weights, any other is a failure.
   void run(const std::string& name, const std::function<void(findings&)>& check);
 
-  /// A file or a path that could not be used: one failure.
+  /// Counts a file or path that could not be used as one failure.
   void reject(const std::string& name, const std::string& why);
 
   /// "N passed, N failed, N unknown, N without weights".

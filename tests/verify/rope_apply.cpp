@@ -1,4 +1,4 @@
-// Rotations applied to queries and keys: forward, back, shifted, differentiated, and by caches from outside.
+// Rotations applied to queries and keys: forward, back, shifted, differentiated, and by given caches.
 #include "grids.hpp"
 #include "groups.hpp"
 #include "heads.hpp"

@@ -13,7 +13,7 @@ posenc::frequencies rope_frequencies(const golden_case& one, index_t head_dim);
 /// `layout`: "half" or "interleaved".
 posenc::pairing rope_pairing(const golden_case& one);
 
-/// `output_layout`, where there is one, is what the rotation writes.
+/// With `output_layout`, the pairing that the rotation writes, if given.
 posenc::rope rope_of(const golden_case& one, index_t head_dim);
 
 }  // namespace verify

@@ -1,4 +1,4 @@
-// Rotation by caches of cosines and sines from outside, as ONNX's RotaryEmbedding does it.
+// Rotation by given caches of cosines and sines, as in ONNX's RotaryEmbedding.
 #pragma once
 
 #include "heads.hpp"
@@ -10,12 +10,12 @@ namespace verify {
 struct rotary_caches {
   const tensor& cos;                     // [max_position, rotary_dim / 2], or [batch, num_tokens, rotary_dim / 2]
   const tensor& sin;                     // the same
-  const tensor* position_ids = nullptr;  // [batch, num_tokens]; null: a cache has a row for each token
+  const tensor* position_ids = nullptr;  // [batch, num_tokens]; null: a cache has one row per token
   posenc::pairing pairs = posenc::pairing::half;
   index_t rotary_dim = 0;  // 0: all of head_dim
 };
 
-/// x, turned in elements of type S.
+/// x, rotated in elements of type S.
 template <posenc::scalar S>
 std::vector<S> rotate_by_cache(const tensor& x, const heads_shape& shape, const rotary_caches& caches) {
   const index_t num_pairs = caches.cos.dim(-1);

@@ -1,4 +1,4 @@
-// Encodings that act on scores: those by position alone here, the others in files of their own.
+// Encodings that act on scores: those by position alone are here, the others in their own files.
 #include "score_bias.hpp"
 #include "bias_matrix.hpp"
 #include "groups.hpp"

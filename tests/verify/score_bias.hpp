@@ -1,4 +1,4 @@
-// The checks of encodings that act on scores, one each.
+// The checks of encodings that act on scores, one per encoding.
 #pragma once
 
 #include "golden_case.hpp"

@@ -1,4 +1,4 @@
-// SHA-256, to know that a weights file is the one that the goldens were made from.
+// SHA-256, to verify that a weights file is the one that the goldens were made from.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Sinusoids of images and volumes, under the names of the packages behind them.
+// Sinusoids for images and volumes, named after the packages that use them.
 #include "grids.hpp"
 
 #include <posenc/encodings/sinusoidal_grid.hpp>

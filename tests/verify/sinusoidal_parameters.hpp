@@ -1,4 +1,4 @@
-// Sinusoidal encodings from the parameters of a case, under all names that the projects behind them use.
+// Sinusoidal encodings from the parameters of a case, under all names that projects use for them.
 #pragma once
 
 #include "golden_case.hpp"
@@ -7,7 +7,7 @@
 
 namespace verify {
 
-/// `dim`: the width, where the case does not name it.
+/// `dim`: the width, if the case does not name it.
 posenc::sinusoidal_params sinusoidal_params_of(const golden_case& one, index_t dim);
 
 }  // namespace verify

@@ -1,5 +1,4 @@
-// A tensor of a reference file: its element type, its shape, and its values widened to double, which is exact for all of
-// them.
+// A tensor of a reference file: element type, shape, and values widened to double, which is exact for all types.
 #pragma once
 
 #include <posenc/positions.hpp>
@@ -17,20 +16,20 @@ using posenc::index_t;
 using posenc::position_t;
 
 struct tensor {
-  std::string dtype;           // as safetensors spells it: F64 F32 F16 BF16 I64 BOOL ...
+  std::string dtype;           // as spelled by safetensors: F64 F32 F16 BF16 I64 BOOL ...
   std::vector<index_t> shape;  // outermost first
   std::vector<double> values;  // dense, row-major
 
   index_t rank() const { return std::ssize(shape); }
   index_t size() const { return std::ssize(values); }
-  /// The extent of an axis, counted from the last one where it is negative.
+  /// The extent of an axis; negative axes count from the last one.
   index_t dim(index_t axis) const;
   bool is_integer() const { return dtype[0] == 'I' || dtype[0] == 'U' || dtype == "BOOL"; }
 };
 
 using tensors = std::map<std::string, tensor>;
 
-/// All tensors of a .safetensors file. Throws std::runtime_error that names the file and what is wrong with it.
+/// All tensors of a .safetensors file. Throws std::runtime_error naming the file and what is wrong with it.
 tensors read_tensors(const std::filesystem::path& file);
 
 /// The number of elements of a shape.
@@ -48,7 +47,7 @@ std::vector<S> values_as(const tensor& x) {
   return values;
 }
 
-/// Integer values as positions. Throws where one is no 32-bit integer.
+/// Integer values as positions. Throws if one is not a 32-bit integer.
 std::vector<position_t> ids_of(const tensor& x);
 
 }  // namespace verify

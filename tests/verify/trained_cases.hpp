@@ -16,13 +16,13 @@ struct trained_case {
   std::function<void(const engine::model&, findings&)> check;
 };
 
-/// A key of an object that stands for a number: a layer, a row, a shift. Throws where it is none.
+/// An object's key as a number: a layer, a row, a shift. Throws if it is none.
 index_t number_of(const std::string& key);
 
 /// A sentence encoder: hidden states, sentence embeddings, and a padded batch.
 std::vector<trained_case> sentence_cases(const json& content);
 
-/// A sentence encoder: what its table of positions is worth, and where it ends.
+/// A sentence encoder: the effect of its table of positions, and where the table ends.
 std::vector<trained_case> position_cases(const json& content);
 
 /// A decoder: none is known here yet.

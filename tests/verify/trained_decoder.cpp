@@ -1,4 +1,4 @@
-// Trained decoders: cases that wait for a reader of their files.
+// Trained decoders: cases for which there is no reader of their files yet.
 #include "trained_cases.hpp"
 
 namespace verify {

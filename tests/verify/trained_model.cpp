@@ -1,4 +1,4 @@
-// Goldens of trained models, whose weights come from a package: which kind a file is, and its weights.
+// Goldens of trained models, whose weights come from a package: detects the kind of a file, and finds its weights.
 #include "formats.hpp"
 #include "trained_cases.hpp"
 #include "weights.hpp"

@@ -1,4 +1,4 @@
-// Transformer-XL and XLNet: scores, and their shift of products by distance.
+// Transformer-XL and XLNet: scores, and their relative shift of products.
 #include "bias_matrix.hpp"
 #include "head_scores.hpp"
 #include "score_bias.hpp"

@@ -1,4 +1,4 @@
-// The file of a trained model: searched under a directory, known by its size and its checksum.
+// Finds the file of a trained model under a directory, by size and checksum.
 #pragma once
 
 #include "findings.hpp"
@@ -7,9 +7,9 @@
 
 namespace verify {
 
-/// Where the file that `description` names lies: `path` under the directory, or any file of its name below it that is
-/// the right one. `bytes` and `sha256` decide. Throws no_weights if there is none, and std::runtime_error if there is
-/// another one at exactly `path`.
+/// The path of the file that `description` names: `path` under the directory, or any file of that name below it that
+/// matches `bytes` and `sha256`. Throws no_weights if there is none, and std::runtime_error if the file at exactly
+/// `path` does not match.
 std::filesystem::path find_weights(const json& description, const std::filesystem::path& directory);
 
 }  // namespace verify

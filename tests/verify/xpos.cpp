@@ -1,4 +1,4 @@
-// Rotations that scale with position: queries, keys, and the scores in which the centre cancels.
+// Rotations that scale with position: queries, keys, and the scores, in which the center cancels.
 #include "grids.hpp"
 #include "heads.hpp"
 #include "rope_parameters.hpp"

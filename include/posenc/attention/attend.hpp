@@ -1,4 +1,4 @@
-// Attention over keys as they lie in a cache, for any encoding that acts on scores.
+// Attention over cached keys and values, with any encoding that acts on scores.
 #pragma once
 
 #include <posenc/attention/decode.hpp>
@@ -8,7 +8,9 @@
 #include <posenc/attention/tiles.hpp>
 #include <posenc/encode.hpp>  // unchecked
 
+#include <bit>
 #include <concepts>
+#include <cstdint>
 #include <limits>
 #include <type_traits>
 
@@ -25,6 +27,16 @@ problem check_shapes(head_view<Q> q, const K& keys, const V& values) noexcept {
   const auto differs = [](const char* argument, index_t value, const char* rule, index_t limit) {
     return problem::invalid("attend", argument, value, rule, limit);
   };
+  // All other sizes have to equal one of these.
+  const struct {
+    const char* argument;
+    index_t value;
+  } sizes[] = {{"num_tokens of queries", q.num_tokens}, {"num_heads of queries", q.num_heads},
+               {"head_dim of queries", q.head_dim},     {"num_tokens of keys", keys.num_tokens},
+               {"num_heads of keys", keys.num_heads},   {"head_dim of values", values.head_dim}};
+  for (const auto& size : sizes) {
+    if (size.value < 0) return differs(size.argument, size.value, "at least 0", 0);
+  }
   if (q.num_heads > 0 && (keys.num_heads <= 0 || q.num_heads % keys.num_heads != 0)) {
     return differs("num_heads of keys", keys.num_heads, "a divisor of #, the heads of the queries", q.num_heads);
   }
@@ -51,13 +63,23 @@ problem check_output(head_view<Q> q, const V& values, head_view<O> out) noexcept
   return {};
 }
 
+/// By the bits, which rise with the size, because fast math takes any comparison with infinity for true.
+template <real T>
+bool is_finite_in(double x) noexcept {
+  const auto size = std::bit_cast<std::uint64_t>(x) & ~(std::uint64_t{1} << 63);
+  return size <= std::bit_cast<std::uint64_t>(double{std::numeric_limits<T>::max()});
+}
+
 template <real T>
 problem check_options(const attend_options<T>& options, index_t num_queries, index_t num_heads) noexcept {
   const auto invalid = [](const char* argument, auto value, const char* rule, index_t limit = 0) {
     return problem::invalid("attend", argument, value, rule, limit);
   };
-  if (!(options.softcap >= 0 && options.softcap <= std::numeric_limits<double>::max()))
-    return invalid("softcap", options.softcap, "at least 0 and finite");
+  if (!is_finite_in<T>(options.softcap) ||
+      (options.softcap != 0 && options.softcap < double{std::numeric_limits<T>::min()}))
+    return invalid("softcap", options.softcap, "0 or a positive normal number of the compute type");
+  if (options.scale && !is_finite_in<T>(*options.scale))
+    return invalid("scale", *options.scale, "finite in the compute type");
   if (!options.sinks.empty() && std::ssize(options.sinks) != num_heads) {
     return invalid("number of sinks", std::ssize(options.sinks), "#, one for each head", num_heads);
   }
@@ -75,7 +97,7 @@ problem check_options(const attend_options<T>& options, index_t num_queries, ind
   return {};
 }
 
-/// Everything but output and memory: shapes, options, positions, and what the encoding has to say.
+/// Checks everything but output and memory: shapes, options, positions, and the encoding's own rules.
 template <class Q, class K, class V, class E, real T>
 problem check_inputs(head_view<Q> q, const K& keys, const V& values, const E& encoding,
                      const attend_options<T>& options) noexcept {
@@ -84,7 +106,7 @@ problem check_inputs(head_view<Q> q, const K& keys, const V& values, const E& en
   const index_t query_offset = resolve_query_offset(options, q.num_tokens, keys.num_tokens);
   const positions query_positions = or_indices(options.positions.queries, query_offset, q.num_tokens);
   const positions key_positions = or_indices(options.positions.keys, 0, keys.num_tokens);
-  // Of how many axes is for the encoding to say: to one that acts elsewhere they mean nothing here.
+  // Any number of axes passes here: only an encoding that acts on scores restricts it, in check_scores.
   if (const problem wrong = check_positions("attend", query_positions, q.num_tokens, query_positions.num_axes()))
     return wrong.of("queries");
   if (const problem wrong = check_positions("attend", key_positions, keys.num_tokens, key_positions.num_axes()))
@@ -96,7 +118,7 @@ problem check_inputs(head_view<Q> q, const K& keys, const V& values, const E& en
   return hooks::check_scores<T>(encoding, shape, query_positions, key_positions);
 }
 
-/// The sentences for encodings that `attend` would otherwise leave out in silence.
+/// Rejects, with a message, encodings that `attend` would otherwise silently ignore.
 template <class E, class Q, class K>
 consteval bool check_attends() {
   static_assert(
@@ -116,11 +138,11 @@ consteval bool check_attends() {
 
 }  // namespace detail
 
-/// Values of workspace that let `attend` run with its best block sizes, for all workers together.
+/// Number of workspace values with which `attend` runs at its best block sizes, for all workers together.
 template <class Q, key_source K, key_source V, class E>
 index_t workspace_size(head_view<Q> q, const K& keys, const V& values, const E& encoding,
                        const parallel_for& threads = {}) noexcept {
-  index_t a_worker = 0;  // for an output of any type
+  index_t a_worker = 0;  // for any type of output
   const auto take_in = [&](const auto& sizes) { a_worker = std::max(a_worker, sizes.values_with(sizes.largest())); };
   take_in(detail::tile_sizes_of<Q>(q.num_tokens, q.head_dim, keys, values, encoding));
   take_in(detail::tile_sizes_of<Q, compute_t<Q>>(q.num_tokens, q.head_dim, keys, values, encoding));
@@ -129,7 +151,7 @@ index_t workspace_size(head_view<Q> q, const K& keys, const V& values, const E& 
                   detail::decode_workspace(q, keys, values, encoding, threads.num_workers()));
 }
 
-/// What would be wrong with `attend(q, keys, values, out, encoding, options)`, if anything.
+/// Returns what would be wrong with `attend(q, keys, values, out, encoding, options)`, if anything.
 template <class Q, key_source K, key_source V, class O, class E>
 problem check_attend(head_view<Q> q, const K& keys, const V& values, head_view<O> out, const E& encoding,
                      const attend_options<compute_t<Q>>& options = {}) noexcept {
@@ -141,24 +163,24 @@ problem check_attend(head_view<Q> q, const K& keys, const V& values, head_view<O
       .check(options.run);
 }
 
-/// out = softmax(scale * q k^T + bias) v, head by head, in one pass over the keys and without a matrix of scores.
+/// out = softmax(scale * q k^T + bias) v per head, in one pass over the keys and without a score matrix.
 ///
-/// q         [num_queries, num_heads, head_dim]; rotated, if the model rotates
-/// keys      [num_keys, num_kv_heads, head_dim], any key source; rotated likewise
-/// values    [num_keys, num_kv_heads, value_dim]
+/// q         [num_queries, num_heads, head_dim]; already rotated, if the model rotates
+/// keys      [num_keys, num_kv_heads, head_dim], any key source; already rotated, likewise
+/// values    [num_keys, num_kv_heads, value_dim], any key source
 /// out       [num_queries, num_heads, value_dim]; may be q itself
 /// encoding  one that acts on scores, `scores_of(e)`, or `no_encoding{}`; others do not compile
 ///
 /// Heads      query head h reads head h / (num_heads / num_kv_heads) of keys and values.
 /// Order      scale, soft-cap, encoding, mask, softmax.
-/// Rows       a query without any key gives zeros and a log-sum-exp of minus infinity; NaN stays in its row.
-/// Memory     options.run.workspace, or a block of the stack; nothing is allocated.
+/// Rows       a query that may attend to no key gives zeros and a log-sum-exp of minus infinity; NaN stays in its row.
+/// Memory     options.run.workspace, or a small block on the stack; nothing is allocated.
 /// Errors     those of `check_attend`, raised before anything is written.
-/// Accuracy   sums of products in the compute type (double for double, float below), in an order that depends on the
-///            block sizes alone: within n epsilon of the row's condition. Of floats, weights below 2^-102 of the row's
-///            largest are zeros. Where AMX multiplies (32 queries or more, or all of bf16), numbers are sums of bf16, to
-///            the same accuracy. Weights are rounded to bf16 before they meet the values where out is bf16 and AMX or
-///            AVX512-BF16 in pairs (all of them bf16) multiplies; subnormal bf16 are zeros there.
+/// Accuracy   sums of products in the compute type (double for double, float for narrower types), in an order that
+///            depends only on the block sizes: within n epsilon of the row's condition. In float, weights below 2^-102
+///            of the row's largest become zero. Where AMX multiplies (32 or more queries, or everything bf16), operands
+///            are sums of bf16, to the same accuracy. With a bf16 output, AMX and AVX512-BF16 (used only if everything
+///            is bf16) round weights to bf16 and treat subnormal bf16 as zero.
 template <class Q, key_source K, key_source V, class O, class E>
 void attend(unchecked_t, head_view<Q> q, const K& keys, const V& values, head_view<O> out, const E& encoding,
             const attend_options<compute_t<Q>>& options = {}) noexcept {

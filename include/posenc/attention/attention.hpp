@@ -1,4 +1,4 @@
-// Attention of unrotated queries and keys, under any encoding.
+// Attention of unrotated queries and keys, with any encoding.
 #pragma once
 
 #include <posenc/attention/attend.hpp>
@@ -12,7 +12,7 @@ namespace posenc::inline POSENC_ISA {
 
 namespace detail {
 
-/// A dense copy of a view, that may be rotated.
+/// A dense, mutable copy of a view.
 template <scalar S>
 class head_copy {
  public:
@@ -36,12 +36,12 @@ class head_copy {
 
 }  // namespace detail
 
-/// What `attend` does, on queries and keys that no position has touched: copies of them are transformed first, if the
-/// encoding acts on them, and then it acts on the scores.
+/// `attend` for queries and keys that are not transformed yet: if the encoding acts on them, copies are transformed
+/// first.
 ///
-/// q, k, v, out  as for `attend`; q and k are left alone
-/// encoding      any; what it does to embeddings belongs to the embeddings (`add_to`), and one that does nothing else does
-///               not compile
+/// q, k, v, out  as for `attend`; q and k are not modified
+/// encoding      any. What it adds to embeddings is not added here (use `add_to`); one that acts only on embeddings
+///               does not compile.
 /// Memory        allocates copies of q and k if the encoding transforms them.
 /// Errors        those of `check_rotate` and `check_attend`, raised before anything is written.
 template <element Q, element K, element V, element O, class E>

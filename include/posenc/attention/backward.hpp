@@ -79,12 +79,12 @@ problem check_backward_run(const attend_options<T>& options, index_t num_queries
 
 }  // namespace detail
 
-/// Values of workspace that `attend_backward` needs, for all workers together.
+/// Number of workspace values that `attend_backward` needs, for all workers together.
 ///
-/// For each worker 2 num_keys (head_dim + value_dim) of one key-value head, up to four blocks of 64 queries and a tile
-/// of 64 keys, and where AMX multiplies, what they are split into; with a bias of distance, 2 (num_queries + num_keys);
-/// with an encoding that reads content or keeps scratch, a tile of all keys, 3 num_keys 64; and as many values as the
-/// encoding has parameters. Rows are padded.
+/// Per worker: 2 num_keys (head_dim + value_dim) for one key-value head; up to four blocks of 64 queries and a tile of
+/// 64 keys, and their bf16 parts where AMX multiplies; 2 (num_queries + num_keys) for a bias of distance; 3 * 64
+/// num_keys for an encoding that reads content or keeps scratch; one value per parameter of the encoding. Rows are
+/// padded.
 template <class Q, class K, class V, class E>
 index_t backward_workspace_size(head_view<Q> q, head_view<K> keys, head_view<V> values, const E& encoding,
                                 const attend_options<compute_t<Q>>& options = {}) noexcept {
@@ -92,7 +92,7 @@ index_t backward_workspace_size(head_view<Q> q, head_view<K> keys, head_view<V> 
   return sizes.values(options.run.threads.num_workers());
 }
 
-/// What would be wrong with `attend_backward` of the same arguments, if anything.
+/// Returns what would be wrong with `attend_backward` of the same arguments, if anything.
 template <class Q, class K, class V, class O, class U, class E>
 problem check_attend_backward(head_view<Q> q, head_view<K> keys, head_view<V> values, head_view<O> out,
                               head_view<U> d_out, const attend_gradients<compute_t<Q>>& gradients, const E& encoding,
@@ -100,7 +100,7 @@ problem check_attend_backward(head_view<Q> q, head_view<K> keys, head_view<V> va
   using T = compute_t<Q>;
   static_assert(detail::differentiable<Q, K, V, O, U>,
                 "posenc: queries, keys, values, output and its gradient must share one compute type");
-  static_assert(detail::check_attends<E, Q, head_view<K>>());
+  static_assert(detail::check_attends<E, Q, head_view<K>>() && check_score_adjoint<E, compute_t<Q>>());
   if (const problem wrong = detail::check_inputs(q, keys, values, encoding, options))
     return wrong.in("attend_backward");
   if (const problem wrong = detail::check_output(q, values, out)) return wrong.in("attend_backward");
@@ -110,31 +110,31 @@ problem check_attend_backward(head_view<Q> q, head_view<K> keys, head_view<V> va
   return detail::check_backward_run(options, q.num_tokens, sizes);
 }
 
-/// Adds the gradients of a loss to those of queries, keys, values, sinks and the encoding's parameters, from its
-/// gradient with respect to the output of `attend` and the log-sum-exp that `attend` has stored.
+/// Accumulates the gradients of a loss with respect to queries, keys, values, sinks and the encoding's parameters, from
+/// the gradient with respect to the output of `attend` and the log-sum-exp that `attend` stored.
 ///
 ///     weights = exp(scores - lse)                                   dvalues  += weights^T d_out
 ///     dscores = weights * (d_out values^T - rowsum(d_out * out))    dkeys    += dscores^T scale q
 ///     through the encoding, then the soft-cap                       dqueries += scale dscores keys
 ///
 /// q          [num_queries, num_heads, head_dim]
-/// keys       [num_keys, num_kv_heads, head_dim]; the heads of a group add up
+/// keys       [num_keys, num_kv_heads, head_dim]; gradients are summed over the query heads of a group
 /// values     [num_keys, num_kv_heads, value_dim]
 /// out        [num_queries, num_heads, value_dim]: what `attend` wrote
 /// d_out      [num_queries, num_heads, value_dim]: the gradient of the loss with respect to `out`
-/// gradients  in the compute type, added to: set them to zero for the gradients alone
-/// options    those of `attend`, with `lse` as it has stored it; the workspace is one of backward_workspace_size(...)
+/// gradients  in the compute type, accumulated into: zero them first
+/// options    those of `attend`, with `lse` as `attend` stored it and a workspace of backward_workspace_size(...)
 ///
-/// Encoding   its adjoint (concepts.hpp); one without parameters that reads no content needs none. One whose bias is of
-///            distance alone is asked once a head, if positions have no more distances than rows have; one that reads
-///            content or keeps scratch meets a block of queries with all of its keys, any other a tile of 64 by 64.
-/// Rows       what a query does not see has no part in its gradients, whatever stands there; NaN stays in its row.
+/// Encoding   needs an adjoint (concepts.hpp) if it has parameters or reads content. A bias of distance is evaluated
+///            once per head, if the positions have no more distances than consecutive ones would. An encoding that
+///            reads content or keeps scratch sees one tile of all keys per query block, any other tiles of 64 by 64.
+/// Rows       keys that a query may not attend to do not affect its gradients, even if NaN; NaN stays in its row.
 /// Memory     options.run.workspace; nothing is allocated.
-/// Threads    a key-value head is one task. Bits are the same for any number of workers.
+/// Threads    one task per key-value head. Results are bitwise the same for any number of workers.
 /// Errors     those of `check_attend_backward`, raised before anything is written.
-/// Accuracy   sums of products in the compute type, in an order that depends on the sizes alone. Of floats, weights below
-///            2^-102 are zeros. Where AMX multiplies (32 queries or more, unless the encoding reads content or keeps
-///            scratch), floats are sums of bf16, as accurately.
+/// Accuracy   sums of products in the compute type, in an order that depends only on the sizes. In float, weights
+///            below 2^-102 become zero. Where AMX multiplies (32 or more queries, unless the encoding reads content or
+///            keeps scratch), floats are sums of bf16, to the same accuracy.
 /// Source     Dao 2023, arXiv:2307.08691, with the queries in the outer loop.
 template <class Q, class K, class V, class O, class U, class E>
 void attend_backward(unchecked_t, head_view<Q> q, head_view<K> keys, head_view<V> values, head_view<O> out,
@@ -142,7 +142,7 @@ void attend_backward(unchecked_t, head_view<Q> q, head_view<K> keys, head_view<V
                      const attend_options<compute_t<Q>>& options) noexcept {
   static_assert(detail::differentiable<Q, K, V, O, U>,
                 "posenc: queries, keys, values, output and its gradient must share one compute type");
-  static_assert(detail::check_attends<E, Q, head_view<K>>());
+  static_assert(detail::check_attends<E, Q, head_view<K>>() && check_score_adjoint<E, compute_t<Q>>());
   detail::backward_call<Q, K, V, O, U, E>(q, keys, values, out, d_out, gradients, encoding, options).run();
 }
 

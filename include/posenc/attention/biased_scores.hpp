@@ -1,4 +1,4 @@
-// What scores go through between the products and the softmax: scale, soft-cap, the encoding, masks.
+// Steps between the products and the softmax: scale, soft-cap, encoding, masks.
 #pragma once
 
 #include <posenc/attention/block_and_tile.hpp>
@@ -25,22 +25,22 @@ struct biased_scores {
   const E& encoding;
   const attend_options<T>& options;
   key_filter filter;
-  index_t query_stride;  // of scores and queries, from row to row
+  index_t query_stride;  // between rows of scores and of queries
   index_t head_dim;
   T scale;
-  bool consecutive;        // both lists of positions count up by one
-  bool tabulates = false;  // a head's bias by distance; then:
+  bool consecutive;        // both position lists count up by one
+  bool tabulates = false;  // the bias of a head by distance; then:
   consecutive_distances distances{};
-  key_range seen_distances{};  // places that the band lets through
+  key_range seen_distances{};  // places that the band allows
   index_t table_size = 0;
 
-  /// A block of queries begins to meet keys.
+  /// Called before a block of queries meets its first keys.
   void begin(const block& b) const noexcept {
     if constexpr (score_encoding<E, T>) hooks::begin(encoding, shown(b));
   }
 
-  /// `factor` times the scores of a tile go through all else in passes over the tile, but for what a softmax can do in its
-  /// own: returns softmax(scores as it is to read them, by what to scale them).
+  /// Scales by `factor`, caps, adds the bias and masks, then returns softmax(scores, scale). A bias by table and a
+  /// plain scale are left to the softmax's own pass where no other step needs one.
   template <class Softmax>
   bool bias_before(const Softmax& softmax, const block& b, const key_tile<T>& tile, T* scores, const memory& m,
                    const tile_edges& edges, T factor) const noexcept {
@@ -51,7 +51,7 @@ struct biased_scores {
     return softmax(scores_in<T>{scores, query_stride}, later ? factor : T(1));
   }
 
-  // A worker keeps the table from task to task, as long as they are of one head.
+  // A worker keeps the table across tasks, as long as they are for one head.
   void tabulate(index_t head, const memory& m) const noexcept {
     std::int32_t id;
     std::memcpy(&id, m.table_head, sizeof id);
@@ -64,7 +64,7 @@ struct biased_scores {
  private:
   void bias(const block& b, const key_tile<T>& tile, T* scores, const memory& m, const tile_edges& edges,
             T factor) const noexcept {
-    const bool by_table = tabulates && options.softcap <= 0;  // which multiplies in the same pass
+    const bool by_table = tabulates && options.softcap <= 0;  // which scales in the same pass
     if (factor != T(1) && !by_table) for_each_score(b, scores, edges, [=](auto& score) { score *= factor; });
     if (options.softcap > 0) cap(b, scores, edges);
     if constexpr (score_encoding<E, T>) {
@@ -79,7 +79,7 @@ struct biased_scores {
     mask(b, shown(b, tile, scores), edges, masked_part::computed);  // no bias revives a masked pair
   }
 
-  /// The bias of a tile's first query and key; others follow by distance.
+  /// Points to the bias of a tile's first query and key; the others follow by distance.
   const T* table_of(const block& b, const key_tile<T>& tile, const memory& m) const noexcept {
     return m.bias_by_distance + distances.place(b.first_query, tile.first);
   }
@@ -113,7 +113,7 @@ struct biased_scores {
     if (options.more.allowed.data != nullptr) filter.apply(tile, b.head);
   }
 
-  /// What an encoding sees of a block before any keys.
+  /// What the encoding sees of a block before its first keys.
   score_tile<T> shown(const block& b) const noexcept {
     score_tile<T> tile;
     tile.query_stride = 1;

@@ -1,4 +1,4 @@
-// A block of queries and a tile of keys, as `attend` holds them while the one meets the other.
+// The block of queries and the tile of keys that `attend` is working on.
 #pragma once
 
 #include <posenc/attention/tile/bf16_pairs.hpp>
@@ -16,8 +16,8 @@ template <real T, class E>
 struct attend_block {
   index_t head;
   index_t first_query;
-  std::uint64_t not_ordinary;  // a bit for each query that is no sum of a few bf16, or sees a key that is none
-  bool has_output;             // or what is there is not its own yet
+  std::uint64_t not_ordinary;  // a bit for each query that is not a sum of bf16 parts, or sees a key that is not
+  bool has_output;             // false: the output memory is not initialized yet
   visible_keys visible;
   typename tile_memory<T>::block memory_of;
   position_t query_positions[max_block];
@@ -35,10 +35,10 @@ struct key_tile {
   bool values_loaded;
   tile_rows<T> keys;
   tile_rows<T> values;
-  pair_rows key_pairs;              // these instead, where bf16 is multiplied in pairs
-  std::uint64_t keys_not_ordinary;  // a bit for each row that is no sum of a few bf16
+  pair_rows key_pairs;              // used instead of `keys` if bf16 is multiplied in pairs
+  std::uint64_t keys_not_ordinary;  // a bit for each row that is not a sum of bf16 parts
   std::uint64_t values_not_ordinary;
-  std::uint64_t values_not_finite;  // a bit for each row, which is zeros then; a careful walk sets it
+  std::uint64_t values_not_finite;  // a bit for each such row, which is zeroed; set only by the careful walk
   position_t key_positions[max_block];
 };
 

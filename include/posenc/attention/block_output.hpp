@@ -1,4 +1,4 @@
-// What a block of queries has summed up so far.
+// The running output of a block of queries.
 #pragma once
 
 #include <posenc/attention/tile/transposed_queries.hpp>  // transpose_square
@@ -12,13 +12,13 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// Values times weights, not yet divided by the sums of weights: a row for each query, or a column, as the unit wants it
-/// that multiplies.
+/// Sums of weights times values, not yet divided by the sums of weights: one row per query, or one column, depending on
+/// the unit that multiplies.
 template <real T>
 struct block_output {
   T* data;
   index_t stride;
-  index_t num_queries;  // padded, in columns
+  index_t num_queries;  // padded if `in_columns`
   index_t num_columns;  // of values, padded
   bool in_columns;
 
@@ -28,7 +28,7 @@ struct block_output {
   index_t size() const noexcept { return (in_columns ? num_columns : num_queries) * stride; }
   void clear() const noexcept { std::fill_n(data, size(), T(0)); }
 
-  /// A bit for each of the first `count` queries that has something which is not finite.
+  /// A bit for each of the first `count` queries whose output is not finite.
   std::uint64_t queries_not_finite(index_t count) const noexcept {
     std::uint64_t found = 0;
     if (in_columns) {
@@ -46,7 +46,7 @@ struct block_output {
     return in_columns ? data[column * stride + query] : data[query * stride + column];
   }
 
-  /// Multiplies all of a query by its factor.
+  /// Multiplies the output of each query by its factor.
   void scale(const T* factors) const noexcept {
     if (in_columns) {
       for (index_t c = 0; c < num_columns; ++c)
@@ -59,7 +59,7 @@ struct block_output {
     }
   }
 
-  /// to[i] = factors[first + i] times all of query first + i, for as many queries as a vector has lanes, of columns.
+  /// Transposes columns: to[i] = factors[first + i] * output of query first + i, for a vector of queries.
   void turn(index_t first, const T* factors, T* to, index_t to_stride) const noexcept {
 #if defined(__AVX512F__)
     if constexpr (std::same_as<T, float>) {
@@ -75,8 +75,8 @@ struct block_output {
     }
   }
 
-  /// Calls f(query, row, factor) for each of the queries [first, count): what is left to multiply by of `factors`. In
-  /// columns the first is at a vector's begin, and `some_rows` holds as many rows as it has lanes.
+  /// Calls f(query, row, factor) for queries [first, count), whose output is factor * row. If `in_columns`, `first` is
+  /// a multiple of `lanes`, and `some_rows` has room for `lanes` rows.
   template <class F>
   void for_each_row(index_t first, index_t count, const T* factors, T* some_rows, F f) const noexcept {
     if (!in_columns) {
@@ -91,7 +91,7 @@ struct block_output {
   }
 
  private:
-  /// A bit for each of as many queries as a vector has lanes.
+  /// A bit for each query of a vector.
   std::uint64_t columns_not_finite(index_t first) const noexcept {
     using words = kernels::vector<typename exponent_of<T>::bits_t>;
     constexpr auto exponent = exponent_of<T>::mask;

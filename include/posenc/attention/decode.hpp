@@ -1,5 +1,4 @@
-// How `attend` walks when queries are few: every pass over a key serves all rows that share it, at the speed of
-// memory.
+// `attend` with few queries: each key is read once for all rows that share it, at memory bandwidth.
 #pragma once
 
 #include <posenc/attention/decode/plan.hpp>
@@ -14,8 +13,8 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// One call of `attend` with few queries. The keys are split into stretches, the rows of a stretch are summed up by
-/// one task, and the stretches put together in a fixed order.
+/// One call of `attend` with few queries. The keys are split into stretches; one task sums the rows of a stretch, and
+/// the results are merged in a fixed order.
 template <class Q, class K, class V, class O, class E>
 class decode_call {
   using plan_t = decode_plan<Q, K, V, O, E>;
@@ -42,7 +41,7 @@ class decode_call {
         scale_(static_cast<T>(options.scale.value_or(default_scale(q.head_dim)))),
         plan_(q, keys, values, encoding, filter_.keys_of(0, q.num_tokens)) {}
 
-  /// Whether this call is one of few queries, and there is memory for it.
+  /// Whether this call has few queries, and enough memory for this path.
   bool fits() noexcept {
     if (!plan_t::suits(q_.num_tokens)) return false;
     if (q_.num_tokens <= 0 || q_.num_heads <= 0) return true;
@@ -66,7 +65,7 @@ class decode_call {
   }
 
  private:
-  /// A stretch of keys and the units that walk over it together.
+  /// A stretch of keys, and the units that one task runs over it.
   struct stretch {
     index_t first_unit;
     index_t split;  // counted from the last keys
@@ -87,8 +86,8 @@ class decode_call {
     const stretch s = stretch_of(task);
     std::fill_n(m.zeros, std::max(plan_.head_dim, plan_.value_dim), T(0));
     walk<false>(s, m);
-    // What stands behind a weight of zero need not be a number. Products that take it along show in the end, and are
-    // rare enough to be made again, one by one.
+    // Values with a weight of zero may be NaN or infinite and must not contribute. That shows in the output, and is
+    // rare enough to repeat the walk, skipping such values one by one.
     if (find_not_finite(m)) walk<true>(s, m);
     for (index_t unit = 0; unit < plan_.units_a_task; ++unit) store_unit(s, unit, m);
   }
@@ -107,7 +106,7 @@ class decode_call {
     return true;
   }
 
-  /// Of the rows from `first_row` on of a task's unit.
+  /// The output of the rows from `first_row` on, for the unit at `place` in its task.
   T* output_of(index_t place, index_t first_row, const decode_memory<T>& m) const noexcept {
     return m.output + place * plan_.packed_output() + plan_.packed_output_before(first_row);
   }
@@ -162,7 +161,7 @@ class decode_call {
     kernels::convert<T>(q_.row(row % plan_.num_queries, head), to, plan_.head_dim);
   }
 
-  /// What an encoding sees of head h of a unit, before any keys.
+  /// The tile that an encoding sees for head h of a unit, without keys yet.
   score_tile<T> tile_of(index_t unit, index_t place, index_t h, const decode_memory<T>& m) const noexcept {
     score_tile<T> tile;
     tile.scores = m.scores + h * plan_.num_queries * plan_.score_stride();
@@ -232,7 +231,7 @@ class decode_call {
     });
   }
 
-  // Of the order scale, soft-cap, encoding, mask, what follows the scale.
+  // The steps after scaling: soft-cap, encoding, mask.
   void finish_scores(const block& b, const decode_memory<T>& m) const noexcept {
     if (has_scales<K>()) {
       load_scales(keys_, b, m.key_scales);
@@ -258,12 +257,12 @@ class decode_call {
       if (b.masked) filter_.apply(tile, head);
       if constexpr (score_encoding<E, T>) {
         hooks::add_to_scores(encoding_, tile);
-        if (b.masked) filter_.apply(tile, head);  // no bias revives a masked pair
+        if (b.masked) filter_.apply(tile, head);  // a bias must not unmask a pair
       }
     }
   }
 
-  // Columns up to a whole vector may hold anything.
+  // Processes whole vectors; columns beyond `count` are not used.
   void cap(T* scores, index_t count) const noexcept {
     using vector = kernels::vector<T>;
     const T limit = static_cast<T>(options_.softcap);
@@ -285,7 +284,7 @@ class decode_call {
     value_kernel::template end<Rows>(plan_.value_dim, plan_.score_stride(), output, m.extra);
   }
 
-  // Rows that came out finite keep their bits; in the others a weight of zero skips its value.
+  // Rows that came out finite keep their bits; in the others, values with a weight of zero are skipped.
   template <int Rows>
   void add_values_carefully(const block& b, index_t first_row, T* output, const decode_memory<T>& m) const noexcept {
     const T* not_finite = m.not_finite + b.place * plan_.rows_padded() + first_row;
@@ -313,7 +312,7 @@ class decode_call {
     }
   }
 
-  // ---- Pieces of a source ----
+  // ---- Pieces of a key source ----
 
   template <class Source>
   static constexpr bool has_scales() noexcept {
@@ -350,7 +349,8 @@ class decode_call {
     }
   }
 
-  /// Calls f(rows, offset in the block, what to fetch meanwhile); again(offset, count) is what of it was asked for before.
+  /// Calls f(rows, offset in the block, lines to prefetch); again(offset, count) gives the lines to prefetch a second
+  /// time.
   template <class Source, class Again, class F>
   void for_each_piece(const Source& source, const block& b, Again again, F f) const noexcept {
     for (index_t offset = 0; offset < b.count;) {
@@ -384,8 +384,8 @@ class decode_call {
     return lines_of_piece(source.block(b.first + offset, count), b.kv_head, source.head_dim);
   }
 
-  /// The block that is read after this one has keys before it, or belongs to the next unit. Where a token's heads lie
-  /// side by side, each unit fetches its share of all of them, so that memory is walked in order.
+  /// The block read next: the keys before these, or those of the next unit. If a token's heads are contiguous, each
+  /// unit prefetches its share of all heads, so that memory is read in order.
   template <class Source>
   lines_ahead lines_after(const Source& source, const block& b, index_t offset, index_t count) const noexcept {
     index_t first = b.first - plan_.block_keys + offset;
@@ -450,7 +450,7 @@ class decode_call {
     for (index_t d = 0; d < plan_.value_dim; ++d) out[d] = narrow<std::remove_const_t<O>>(row.output[d] * inverse);
   }
 
-  /// The first vector's boundary in a worker's memory.
+  /// The first vector-aligned address in a worker's memory.
   static T* aligned(T* memory) noexcept {
     constexpr auto bytes = static_cast<std::uintptr_t>(kernels::vector_bytes);
     const auto past = reinterpret_cast<std::uintptr_t>(memory) % bytes;
@@ -479,11 +479,11 @@ class decode_call {
   plan_t plan_;
 };
 
-/// Values of workspace for the best form of such a call; none if it is not one of few queries.
+/// Number of workspace values for the best plan of such a call; 0 if it does not have few queries.
 template <class Q, class K, class V, class E>
 index_t decode_workspace(head_view<Q> q, const K& keys, const V& values, const E& encoding,
                          index_t num_workers) noexcept {
-  using plan_t = decode_plan<Q, K, V, key_element_t<V>, E>;  // no other output takes more
+  using plan_t = decode_plan<Q, K, V, key_element_t<V>, E>;  // no other output type needs more
   if (!plan_t::suits(q.num_tokens) || q.num_tokens <= 0 || q.num_heads <= 0) return 0;
   return plan_t(q, keys, values, encoding, {0, keys.num_tokens}).most_values(num_workers);
 }

@@ -1,4 +1,4 @@
-// Where keys and values come from: contiguous memory, or the pages of a cache.
+// Sources of keys and values: contiguous memory, or the pages of a cache.
 #pragma once
 
 #include <posenc/positions.hpp>  // position_t
@@ -11,9 +11,8 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// A sequence of tokens whose heads lie in strided pieces. `block(first, count)` gives the piece that starts at token
-/// `first`: as many of the `count` tokens as lie together, at least one. A `head_view` is one whose every piece is
-/// whole.
+/// A sequence of tokens whose heads lie in strided pieces. `block(first, count)` returns a view of as many of the
+/// `count` tokens from `first` on as lie in one piece, at least one. In a `head_view`, that is always all of them.
 template <class K>
 concept key_source = requires(const K& keys, index_t first, index_t count) {
   requires std::convertible_to<decltype(keys.num_tokens), index_t>;
@@ -28,8 +27,8 @@ concept key_source = requires(const K& keys, index_t first, index_t count) {
 template <key_source K>
 using key_element_t = std::remove_cvref_t<decltype(*std::declval<const K&>().block(0, 1).row(0, 0))>;
 
-/// A paged cache: token t stands in page block_table[t / page_size], at place t % page_size. All pages have one layout,
-/// page number n starting at data + n * page_stride.
+/// A paged cache: token t is in page block_table[t / page_size], at slot t % page_size. All pages have the same layout;
+/// page n starts at data + n * page_stride.
 template <element S>
 struct paged_view {
   S* data = nullptr;
@@ -38,12 +37,12 @@ struct paged_view {
   index_t num_tokens = 0;
   index_t num_heads = 0;
   index_t head_dim = 0;
-  index_t page_stride = 0;   // in elements, as the two below
+  index_t page_stride = 0;   // in elements, like the two below
   index_t token_stride = 0;  // within a page
   index_t head_stride = 0;
 
   paged_view() = default;
-  /// Pages [page_size, num_heads, head_dim], dense.
+  /// Dense pages: [page_size, num_heads, head_dim].
   paged_view(S* pages, std::span<const position_t> table, index_t tokens_a_page, index_t tokens, index_t heads,
              index_t columns)
       : paged_view(pages, table, tokens_a_page, tokens, heads, columns, tokens_a_page * heads * columns,

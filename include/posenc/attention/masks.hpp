@@ -1,4 +1,4 @@
-// Who may attend to whom, by index in the sequence: bands, ranges of keys, and boolean masks.
+// Masks, by index in the sequence: bands, key ranges and boolean masks.
 #pragma once
 
 #include <posenc/error.hpp>
@@ -10,8 +10,8 @@
 
 namespace posenc::inline POSENC_ISA {
 
-// Masks go by index, encodings by position: the tokens of an image share positions, padding shifts them, speculation
-// repeats them, but what may be seen is the order in the sequence.
+// Masks use indices, encodings use positions: tokens of an image share positions, padding shifts them and speculative
+// decoding repeats them, but what a query may attend to follows the order in the sequence.
 
 /// Query index i may attend to key index j if first <= i - j < end.
 struct index_band {
@@ -22,9 +22,9 @@ struct index_band {
 
 /// All keys up to the query's own.
 constexpr index_band causal() noexcept { return {0, index_band::unbounded}; }
-/// The last `width` keys, the query's own included.
+/// The last `width` keys, including the query's own.
 constexpr index_band sliding_window(index_t width) noexcept { return {0, width}; }
-/// Keys less than `width` away on either side.
+/// Keys less than `width` away, on either side.
 constexpr index_band symmetric_window(index_t width) noexcept { return {1 - width, width}; }
 /// Keys at least `width` back: what a sliding window leaves out.
 constexpr index_band beyond_window(index_t width) noexcept { return {width, index_band::unbounded}; }
@@ -35,8 +35,8 @@ struct key_range {
   index_t end = 0;
 };
 
-/// True where a query may attend: [num_heads, num_queries, num_keys] by strides, 0 to broadcast. Keys beyond `num_keys`
-/// may not be attended.
+/// True where a query may attend: [num_heads, num_queries, num_keys], strided; a stride of 0 broadcasts. Keys beyond
+/// `num_keys` may not be attended to.
 struct bool_mask {
   const bool* data = nullptr;  // null: no mask
   index_t num_keys = 0;
@@ -44,16 +44,16 @@ struct bool_mask {
   index_t head_stride = 0;   // in elements
 };
 
-/// All restrictions together; a pair is allowed if each of them allows it.
+/// Restrictions in addition to the band; a pair is allowed if all of them allow it.
 struct attend_masks {
   std::span<const key_range> key_ranges{};  // [num_queries], or empty
   bool_mask allowed{};
-  index_t first_head = 0;  // of the whole model, where this call sees heads [first_head, first_head + num_heads)
+  index_t first_head = 0;  // this call computes heads [first_head, first_head + num_heads) of the model
 };
 
 namespace detail {
 
-// What a call's restrictions allow, resolved for its sizes.
+// The restrictions of a call, resolved for its sizes.
 class key_filter {
  public:
   key_filter(const index_band& band, const attend_masks& masks, index_t query_offset, index_t num_keys) noexcept
@@ -62,7 +62,7 @@ class key_filter {
         query_offset_(query_offset),
         num_keys_(masks.allowed.data != nullptr ? std::min(num_keys, masks.allowed.num_keys) : num_keys) {}
 
-  /// The least range that holds all keys which query row q may attend to.
+  /// The smallest range that holds all keys that query row q may attend to.
   key_range keys_of(index_t q) const noexcept {
     const index_t index = query_offset_ + q;
     key_range keys{std::max<index_t>(0, index - band_.end + 1), std::min(num_keys_, index - band_.first + 1)};
@@ -73,7 +73,7 @@ class key_filter {
     return keys.first < keys.end ? keys : key_range{0, 0};
   }
 
-  /// The least range that holds all keys of rows [first_query, first_query + num_queries).
+  /// The smallest range that holds all keys of rows [first_query, first_query + num_queries).
   key_range keys_of(index_t first_query, index_t num_queries) const noexcept {
     key_range all{num_keys_, 0};
     for (index_t q = first_query; q < first_query + num_queries; ++q) {
@@ -101,7 +101,7 @@ class key_filter {
            masks_.allowed.data[head * masks_.allowed.head_stride + q * masks_.allowed.query_stride + key];
   }
 
-  /// Writes minus infinity over every score of the tile that is not allowed; `head` is the call's, not the model's.
+  /// Sets scores of pairs that are not allowed to minus infinity; `head` is an index in the call, not in the model.
   template <real T>
   void apply(const score_tile<T>& tile, index_t head) const noexcept {
     for (index_t q = 0; q < tile.num_queries; ++q) {
@@ -119,7 +119,7 @@ class key_filter {
     }
   }
 
-  /// Whether every pair of the tile is allowed, so that nothing need be written over it.
+  /// Whether every pair of the tile is allowed, so that it needs no masking.
   bool allows_all(index_t first_query, index_t num_queries, index_t first_key, index_t num_keys) const noexcept {
     if (masks_.allowed.data != nullptr) return false;
     for (index_t q = first_query; q < first_query + num_queries; ++q) {
@@ -130,7 +130,7 @@ class key_filter {
   }
 
  private:
-  // As far as no sequence reaches, and near enough for sums with an index to stay in 64 bits.
+  // Larger than any sequence, yet small enough that sums with an index fit 64 bits.
   static index_t bounded(index_t difference) noexcept {
     constexpr index_t farthest = index_band::unbounded / 4;
     return std::clamp(difference, -farthest, farthest);

@@ -1,4 +1,4 @@
-// Attention over parts of the keys, put together: split decoding, ring attention, remapped positions.
+// Merges attention over parts of the keys: split decoding, ring attention, remapped positions.
 #pragma once
 
 #include <posenc/attention/options.hpp>
@@ -12,7 +12,7 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// What `attend` gave for some of the keys, without sinks.
+/// The result of `attend` over some of the keys, without sinks.
 template <element S>
 struct partial_attention {
   head_view<const S> out;      // [num_queries, num_heads, value_dim]
@@ -21,11 +21,11 @@ struct partial_attention {
 
 template <real T>
 struct merge_options {
-  std::span<const T> sinks{};  // [num_heads]; they join here, once
-  lse_view<T> lse{};           // of all the keys and the sinks
+  std::span<const T> sinks{};  // [num_heads]; added here, once
+  lse_view<T> lse{};           // over all keys and the sinks
 };
 
-/// What would be wrong with `merge(parts, out, options)`, if anything.
+/// Returns what would be wrong with `merge(parts, out, options)`, if anything.
 template <element S, element O>
 problem check_merge(std::span<const partial_attention<S>> parts, head_view<O> out,
                     const merge_options<compute_t<S>>& options = {}) noexcept {
@@ -62,7 +62,7 @@ problem check_merge(std::span<const partial_attention<S>> parts, head_view<O> ou
 
 namespace detail {
 
-/// The scores of one row that parts and sink stand for: the largest, and the sum of exp(score - largest).
+/// One row over all parts and the sink: the largest log-sum-exp, and the sum of exp(lse - largest).
 template <element S>
 struct merged_row {
   using T = compute_t<S>;
@@ -78,7 +78,7 @@ struct merged_row {
   T log_sum_exp() const noexcept { return sum == T(0) ? -std::numeric_limits<T>::infinity() : largest + std::log(sum); }
 };
 
-/// Columns at a time, so that a weight is computed once for many of them and sums stay on the stack.
+/// Columns per step: many share one computed weight, and their sums stay on the stack.
 inline constexpr index_t merged_columns = 256;
 
 template <element S, element O>
@@ -98,10 +98,10 @@ void merge_columns(std::span<const partial_attention<S>> parts, const merged_row
 
 }  // namespace detail
 
-/// out = sum of exp(lse_i - lse) out_i, with lse = log sum exp(lse_i) over the parts and the sink: what one pass over
-/// all keys gives. Associative up to rounding; a part without keys (lse of minus infinity) weighs nothing.
+/// out = sum of exp(lse_i - lse) out_i, with lse = log sum exp(lse_i) over the parts and the sink: the result of one
+/// pass over all keys. Associative up to rounding; a part without keys (lse of minus infinity) has no weight.
 ///
-/// parts  at least one; `out` may be one of theirs, and `options.lse` that of the same part
+/// parts  at least one; `out` may be the output of one of them, and `options.lse` the lse of the same part
 /// Errors those of `check_merge`, raised before anything is written.
 template <element S, element O>
 void merge(std::span<const partial_attention<S>> parts, head_view<O> out,

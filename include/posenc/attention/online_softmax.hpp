@@ -1,4 +1,4 @@
-// A softmax that sees its scores tile by tile: running maxima and sums of a block of queries.
+// Online softmax: sees scores tile by tile, and keeps running maxima and sums for a block of queries.
 #pragma once
 
 #include <posenc/attention/tile/exponential.hpp>
@@ -17,10 +17,10 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-// How the softmax reads a tile [key][query] of scores, lanes [q, q + lanes) of it: twice, first for the largest. All are
-// handed on by value, or the compiler reads strides again after each store.
+// Readers of a tile [key][query] of scores. The softmax reads lanes [q, q + lanes) twice, first for the maximum.
+// Readers are passed by value, or the compiler would reload strides after each store.
 
-/// As they lie.
+/// Scores as they are.
 template <real T>
 struct scores_in {
   using vector = kernels::vector<T>;
@@ -32,7 +32,7 @@ struct scores_in {
   [[gnu::always_inline]] vector again(index_t k) const noexcept { return kernels::load<vector>(tile + k * stride); }
 };
 
-/// scale * score + bias[q - k], computed twice, which takes no longer than to store it and read it back.
+/// scale * score + bias[q - k], computed twice, which takes no longer than storing and reloading it.
 template <real T>
 struct biased_scores_in {
   using vector = kernels::vector<T>;
@@ -48,7 +48,7 @@ struct biased_scores_in {
   }
 };
 
-/// Weights that take the place of the scores, zeros that of those not seen.
+/// Stores weights in place of the scores, and zeros for keys that are not seen.
 template <real T>
 auto weights_in(T* tile, index_t stride, index_t num_keys) noexcept {
   using vector = kernels::vector<T>;
@@ -79,17 +79,20 @@ struct scores_to_weights {
   vector top;
   vector shift;  // top in units of log(2)
   T scale, units;
-  bool ordinary;  // all of the tops
+  T bound;        // of ordinary tops
+  bool ordinary;  // all tops are
 
   scores_to_weights(vector tops, T scale_of_scores) noexcept
       : top(tops),
         shift(tops * std::numbers::log2e_v<T>),
         scale(scale_of_scores),
         units(scale_of_scores * std::numbers::log2e_v<T>),
+        bound(scale_of_scores < T(1e38) ? T(1 << 23) : T(0)),  // or units might not be finite
         ordinary(kernels::all_of(is_ordinary())) {}
 
-  // log2(e) is multiplied in where the maximum is subtracted, except near the ends of the range, where the product would not
-  // be finite. Lane by lane, so that a row's bits do not depend on its neighbours.
+  // Multiplying by log2(e) is fused with subtracting the maximum, but for large tops: their product is rounded by half a
+  // unit from 2^23 on, and by more than an exponent holds from 2^30 on. (Weights are off by one factor then, which their
+  // sum takes out again.) Decided per lane, so that a row's bits do not depend on its neighbors.
   [[gnu::always_inline]] vector of_ordinary(vector score) const noexcept {
     if constexpr (std::same_as<T, float>)
       return power_of_two(score * units - shift);
@@ -97,29 +100,33 @@ struct scores_to_weights {
       return exponential(score * scale - top);
   }
   [[gnu::always_inline]] vector of_any(vector score) const noexcept {
-    if constexpr (std::same_as<T, float>)
-      return power_of_two(is_ordinary() ? score * units - shift : (score * scale - top) * std::numbers::log2e_v<T>);
-    else
+    if constexpr (std::same_as<T, float>) {
+      vector scaled = score * scale;
+      kernels::hide_origin(scaled);  // rounded as the top was, not fused with the difference
+      return power_of_two(is_ordinary() ? score * units - shift : (scaled - top) * std::numbers::log2e_v<T>);
+    } else {
       return exponential(score * scale - top);
+    }
   }
 
  private:
-  auto is_ordinary() const noexcept { return top > vector{} - T(1e30); }
+  auto is_ordinary() const noexcept { return (top > vector{} - bound) & (top < vector{} + bound); }
 };
 
-/// Maxima start at the lowest number, not at minus infinity: a row that only meets minus infinities then has
-/// differences that are minus infinite rather than undefined, and its sum stays zero without a test.
+/// Running maxima and sums per query. Maxima start at the lowest finite number, not at minus infinity: a row that only
+/// meets minus infinities then has differences of minus infinity rather than NaN, and its sum stays zero without a
+/// test.
 template <real T>
 struct softmax_rows {
   T* largest;  // [num_queries, padded to whole vectors]
   T* sum;      // [as many]: of exp(score - largest)
-  T* factor;   // [as many]: by which the last tile scaled what was summed before
+  T* factor;   // [as many]: by which the last tile rescaled earlier sums
 
   using vector = kernels::vector<T>;
   static constexpr index_t lanes = kernels::lanes<T>;
 
-  /// By how much a score has to pass the maximum before the maximum follows. Weights then reach e^8 rather than one, to
-  /// the same relative precision, and what was summed before is rarely scaled.
+  /// How far a score has to exceed the maximum before the maximum follows. Weights then reach e^8 rather than 1, with
+  /// the same relative precision, and earlier sums are rarely rescaled.
   static constexpr T patience = 8;
 
   void clear(index_t padded_queries) const noexcept {
@@ -127,9 +134,9 @@ struct softmax_rows {
     std::fill_n(sum, padded_queries, T(0));
   }
 
-  /// Takes a tile in: `scale` times its scores become weights relative to the new maxima, which `weigh` puts where they
-  /// belong: lanes [q, q + lanes) of keys by a function of the key, zero where nobody looks. It returns their sum. True if
-  /// what was summed before has to be scaled by `factor`.
+  /// Absorbs a tile of scores times `scale`: updates maxima and sums, and calls weigh(first_query, keys, weight), which
+  /// stores weight(key) for a vector of queries, zero for keys not seen, and returns the sum. Returns true if earlier
+  /// output has to be multiplied by `factor`.
   template <class Scores, class Weigh>
   bool absorb(Scores scores, index_t padded_queries, const tile_edges& edges, T scale,
               const Weigh& weigh) const noexcept {
@@ -153,8 +160,8 @@ struct softmax_rows {
     return scaled;
   }
 
-  /// The maxima of lanes [q, q + lanes) follow the scores of a tile, times `scale`, and the sums are scaled. True if what
-  /// else was summed before has to be.
+  /// Updates the maxima of lanes [q, q + lanes) with a tile's scores times `scale`, and rescales the sums. Returns true
+  /// if earlier output has to be rescaled.
   template <class Scores>
   bool follow(Scores scores, index_t q, tile_edges::range keys, T scale) const noexcept {
     const vector before = kernels::load<vector>(largest + q);
@@ -167,13 +174,12 @@ struct softmax_rows {
     return !kernels::all_of((top == before) | (sum_before == vector{}));
   }
 
-  /// Weights that were put join the sums of lanes [q, q + lanes).
+  /// Adds stored weights to the sums of lanes [q, q + lanes).
   void add(index_t q, vector weights) const noexcept {
     kernels::store(sum + q, kernels::load<vector>(sum + q) + weights);
   }
 
-  /// A score that joins the softmax of query q and has no value. What was summed before has to be scaled by what is
-  /// returned.
+  /// Adds a score without a value to the softmax of query q. Returns what earlier output has to be multiplied by.
   T add_sink(index_t q, T sink) const noexcept {
     const T before = largest[q];
     largest[q] = std::max(before, sink);
@@ -182,7 +188,7 @@ struct softmax_rows {
     return scale;
   }
 
-  /// log of the sum of exp of all scores: minus infinity without any.
+  /// log of the sum of exp of all scores; minus infinity without any.
   T log_sum_exp(index_t q) const noexcept {
     return sum[q] == T(0) ? -std::numeric_limits<T>::infinity() : largest[q] + std::log(sum[q]);
   }

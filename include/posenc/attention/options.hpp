@@ -1,4 +1,4 @@
-// What a call of attention may be told, all of it optional.
+// Options of attention.
 #pragma once
 
 #include <posenc/attention/masks.hpp>
@@ -11,13 +11,13 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Positions of queries and keys, for encodings that act on scores; unset, they are the indices in the sequence.
+/// Positions of queries and keys, for encodings that act on scores; default: indices in the sequence.
 struct query_key_positions {
   std::optional<positions> queries{};
   std::optional<positions> keys{};
 };
 
-/// Log-sum-exp of each query's scores: [num_queries, num_heads], by strides.
+/// Log-sum-exp of each query's scores: [num_queries, num_heads], strided.
 template <real T>
 struct lse_view {
   T* data = nullptr;  // null: not wanted
@@ -27,7 +27,7 @@ struct lse_view {
   index_t head_stride = 0;
 
   lse_view() = default;
-  /// Dense, token by token.
+  /// Dense, token-major.
   lse_view(T* x, index_t tokens, index_t heads) : lse_view(x, tokens, heads, heads, 1) {}
   lse_view(T* x, index_t tokens, index_t heads, index_t stride_of_tokens, index_t stride_of_heads)
       : data(x), num_tokens(tokens), num_heads(heads), token_stride(stride_of_tokens), head_stride(stride_of_heads) {}
@@ -38,11 +38,11 @@ struct lse_view {
 /// The caller's memory and threads.
 template <real T>
 struct run_options {
-  std::span<T> workspace{};  // [workspace_size(...)]; empty: a small block on the stack
+  std::span<T> workspace{};  // [workspace_size(...)]; empty: use a small block on the stack
   parallel_for threads{};
 };
 
-/// Options of attention, computed in T. The order of operations is scale, soft-cap, encoding, mask, softmax.
+/// Options of attention computed in T. The order of operations is scale, soft-cap, encoding, mask, softmax.
 template <real T>
 struct attend_options {
   index_band band{};                      // default: every key
@@ -50,7 +50,7 @@ struct attend_options {
   query_key_positions positions{};
   std::optional<double> scale{};  // default: 1 / sqrt(head_dim)
   double softcap = 0;             // c > 0: s becomes c tanh(s / c)
-  std::span<const T> sinks{};     // [num_heads]: a score that takes part in the softmax and has no value
+  std::span<const T> sinks{};     // [num_heads]: an extra score in the softmax that has no value
   lse_view<T> lse{};
   run_options<T> run{};
   attend_masks more{};

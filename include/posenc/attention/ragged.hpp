@@ -1,4 +1,4 @@
-// Attention over a batch of sequences of different lengths, without padding and without copies.
+// Attention over a batch of sequences of different lengths, without padding or copies.
 #pragma once
 
 #include <posenc/attention/attend.hpp>
@@ -13,11 +13,10 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Where the sequences of a packed batch begin and end: sequence i holds tokens [cu_seqlens[i], cu_seqlens[i + 1]) of
-/// its memory.
-using cu_seqlens = std::span<const std::int32_t>;  // [num_sequences + 1], rising
+/// Bounds of the sequences in a packed batch: sequence i is tokens [cu_seqlens[i], cu_seqlens[i + 1]) of its memory.
+using cu_seqlens = std::span<const std::int32_t>;  // [num_sequences + 1], non-decreasing
 
-/// What is wrong with them for `num_tokens` tokens, if anything.
+/// Returns what is wrong with them for `num_tokens` tokens, if anything.
 inline problem check_cu_seqlens(cu_seqlens lengths, index_t num_tokens) noexcept {
   const auto wrong = [](const char* argument, index_t value, const char* rule, index_t limit) {
     return problem::invalid("packed_batch", argument, value, rule, limit);
@@ -33,7 +32,7 @@ inline problem check_cu_seqlens(cu_seqlens lengths, index_t num_tokens) noexcept
   return {};
 }
 
-/// One sequence of a batch: its queries, its keys and values from any key source, and where its output goes.
+/// One sequence of a batch: its queries, its keys and values in any key source, and its output.
 template <element Q, key_source K, key_source V, element O>
 struct ragged_sequence {
   head_view<Q> q;    // [num_queries, num_heads, head_dim]
@@ -43,10 +42,10 @@ struct ragged_sequence {
   query_key_positions positions{};
   std::optional<index_t> query_offset{};  // default: the queries are the sequence's last tokens
   lse_view<compute_t<Q>> lse{};
-  std::span<const key_range> key_ranges{};  // [num_queries], or empty; of its own keys
+  std::span<const key_range> key_ranges{};  // [num_queries], or empty; indices of the sequence's own keys
 };
 
-/// A batch: anything with a size whose elements are sequences, made when asked for or lying in a list.
+/// A batch: anything with a size whose elements are sequences, stored or made on access.
 template <class B>
 concept ragged_batch = requires(const B& batch, std::size_t i) {
   batch.size();
@@ -57,18 +56,18 @@ concept ragged_batch = requires(const B& batch, std::size_t i) {
   batch[i].lse;
 };
 
-/// Sequences that lie one after the other in one memory (flash-attention's varlen form), as a batch.
+/// Sequences packed one after the other in memory (flash-attention's varlen form), as a batch.
 ///
 ///     attend_ragged(packed_batch(q, k, v, out, of_queries, of_keys), no_encoding{}, {.band = causal()});
 ///
-/// Positions  counted within each sequence, unless ids of all tokens are given, packed like q and keys.
-/// Errors     lengths that do not rise or reach beyond the tokens, and lists of another length, throw invalid_argument.
+/// Positions  counted within each sequence, unless given for all tokens, packed like q and keys.
+/// Errors     bounds that decrease or exceed the tokens, and lists of another length, throw invalid_argument.
 template <element Q, key_source K, key_source V, element O>
 class packed_batch {
  public:
   using sequence = ragged_sequence<Q, K, V, O>;
 
-  /// q, out [total_queries, ...], keys, values [total_keys, ...]: a `head_view` or a `quantized_view`.
+  /// q and out are [total_queries, ...]; keys and values are [total_keys, ...], a `head_view` or a `quantized_view`.
   packed_batch(head_view<Q> q, const K& keys, const V& values, head_view<O> out, cu_seqlens of_queries,
                cu_seqlens of_keys, const query_key_positions& p = {}, const lse_view<compute_t<Q>>& lse = {})
       : all_{q, keys, values, out, p, std::nullopt, lse, {}}, of_queries_(of_queries), of_keys_(of_keys) {
@@ -129,7 +128,7 @@ attend_options<T> options_of(const Sequence& sequence, attend_options<T> shared)
   return shared;
 }
 
-/// Attends one key-value head of a sequence and the query heads that read it.
+/// Computes the query heads of a sequence that share one key-value head.
 template <class Sequence, class E, class T>
 void attend_one_head(const Sequence& s, index_t kv_head, const E& encoding, attend_options<T> options) noexcept {
   const index_t group = s.q.num_heads / s.keys.num_heads;
@@ -150,7 +149,7 @@ using batch_compute_t = compute_t<std::remove_reference_t<decltype(*std::declval
 
 }  // namespace detail
 
-/// Values of workspace that let `attend_ragged` run with its best block sizes, for all workers together.
+/// Number of workspace values with which `attend_ragged` runs at its best block sizes, for all workers together.
 template <ragged_batch Batch, class E>
 index_t ragged_workspace_size(const Batch& batch, const E& encoding, const parallel_for& threads = {}) noexcept {
   index_t largest = 0;
@@ -161,17 +160,17 @@ index_t ragged_workspace_size(const Batch& batch, const E& encoding, const paral
   return largest * threads.num_workers();
 }
 
-/// `attend` for each sequence of a batch, in one call: the caller's threads share its work items, a key-value head of
-/// a sequence each.
+/// `attend` for every sequence of a batch, in one call. The caller's threads share the tasks, one per key-value head of
+/// a sequence.
 ///
 ///     std::vector<ragged_sequence<const bf16, paged_view<const bf16>, paged_view<const bf16>, bf16>> batch = ...;
 ///     attend_ragged(batch, no_encoding{}, {.band = causal(), .run = {.threads = threads}});
 ///
-/// batch      sequences of any lengths, empty ones too; prompts and single tokens may be mixed
+/// batch      sequences of any length, including empty ones; prompts and single tokens may be mixed
 /// encoding   as for `attend`
-/// options    band, scale, soft-cap, sinks, first_head and `run` serve all sequences; the rest is the sequences' own
-/// Memory     options.run.workspace, in equal shares, or a block of the stack.
-/// Errors     those of `check_attend`, with the number of the sequence, raised before anything is written.
+/// options    band, scale, soft-cap, sinks, first_head and `run` apply to all sequences; the rest is set per sequence
+/// Memory     options.run.workspace, in equal shares, or a small block on the stack.
+/// Errors     those of `check_attend`, with the index of the sequence, raised before anything is written.
 template <ragged_batch Batch, class E>
 void attend_ragged(const Batch& batch, const E& encoding,
                    const attend_options<detail::batch_compute_t<Batch>>& options = {}) {

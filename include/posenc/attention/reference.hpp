@@ -1,4 +1,4 @@
-// Attention and its gradients in the plainest form: double, whole matrices, the same hooks. Everything else is held to it.
+// Reference attention and gradients: in double, with whole matrices and the same hooks. Tests compare all else with it.
 #pragma once
 
 #include <posenc/attention/attend.hpp>
@@ -14,17 +14,17 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// All that one head computes on its way: [num_queries, num_keys] unless said otherwise.
+/// All intermediate results of one head: [num_queries, num_keys] unless noted.
 struct reference_head {
   row_matrix<double> scaled;   // scale * q k^T
   row_matrix<double> capped;   // after the soft-cap
-  row_matrix<double> biased;   // after encoding and mask, minus infinity where masked
-  row_matrix<double> weights;  // after the softmax; a row without keys is zero
+  row_matrix<double> biased;   // after encoding and mask; minus infinity where masked
+  row_matrix<double> weights;  // after the softmax; rows without keys are zero
   row_matrix<double> out;      // [num_queries, value_dim]
   Eigen::VectorXd lse;         // [num_queries]
 };
 
-/// Gradients of attention, dense and token by token as a `head_view` reads them.
+/// Gradients of attention, dense and token-major, as a `head_view` reads them.
 struct reference_gradients {
   std::vector<double> queries;     // [num_queries, num_heads, head_dim]
   std::vector<double> keys;        // [num_keys, num_kv_heads, head_dim]
@@ -50,7 +50,7 @@ inline auto head_of(std::vector<double>& values, index_t num_tokens, index_t num
                                                                  Eigen::OuterStride<>(num_heads * dim));
 }
 
-/// a * b, in which a zero of `a` hides whatever stands in its row of `b`: what is behind a mask need not be a number.
+/// a * b, where a zero in `a` skips its row of `b`: masked keys and values may be NaN or infinite.
 inline row_matrix<double> product_of_seen(const row_matrix<double>& a, const row_matrix<double>& b) {
   row_matrix<double> product = row_matrix<double>::Zero(a.rows(), b.cols());
   for (index_t i = 0; i < a.rows(); ++i) {
@@ -61,7 +61,7 @@ inline row_matrix<double> product_of_seen(const row_matrix<double>& a, const row
   return product;
 }
 
-/// One head: its inputs, and the tile that shows all of its scores to an encoding.
+/// One head: its inputs, and a tile of all its scores for the encoding.
 class reference_tile {
  public:
   template <element Q, element K>
@@ -157,10 +157,10 @@ reference_head attend_head(const reference_tile& tile, const row_matrix<double>&
 
 }  // namespace detail
 
-/// What `attend` computes, in double, with every step in between: one `reference_head` for each query head.
+/// What `attend` computes, in double and with every intermediate step: one `reference_head` per query head.
 ///
 /// q, k, v    as for `attend`; any element type
-/// Errors     as `attend`.
+/// Errors     as for `attend`.
 template <element Q, element K, element V, class E>
 std::vector<reference_head> attend_reference(head_view<Q> q, head_view<K> k, head_view<V> v, const E& encoding,
                                              const attend_options<double>& options = {}) {
@@ -176,13 +176,14 @@ std::vector<reference_head> attend_reference(head_view<Q> q, head_view<K> k, hea
   return heads;
 }
 
-/// Gradients of a loss whose gradient with respect to `out` is `upstream`, through the softmax, the encoding's adjoint, the
-/// soft-cap and the product.
+/// Gradients of a loss whose gradient with respect to `out` is `upstream`: through the softmax, the encoding's adjoint,
+/// the soft-cap and the product.
 ///
 ///     dv += P^T do      dS = P (do v^T - rowsum(do out))      d(scale q) += dS k      dk += dS^T (scale q)
 template <element Q, element K, element V, element U, class E>
 reference_gradients attend_reference_backward(head_view<Q> q, head_view<K> k, head_view<V> v, const E& encoding,
                                               head_view<U> upstream, const attend_options<double>& options = {}) {
+  static_assert(check_score_adjoint<E, double>());
   const std::vector<reference_head> heads = attend_reference(q, k, v, encoding, options);
   const auto zeros = [](index_t count) { return std::vector<double>(static_cast<std::size_t>(count)); };
   reference_gradients gradients{zeros(q.num_tokens * q.num_heads * q.head_dim),

@@ -1,4 +1,4 @@
-// Attention whose distances are remapped far away: Self-Extend, ReRoPE, dual chunk attention.
+// Attention with remapped far distances: Self-Extend, ReRoPE, dual chunk attention.
 #pragma once
 
 #include <posenc/attention/attention.hpp>
@@ -7,17 +7,19 @@
 #include <algorithm>
 #include <cstddef>
 #include <span>
+#include <tuple>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace posenc::inline POSENC_ISA {
 
-// A model that has seen distances up to L only reads longer texts if no distance is larger. The methods here leave
-// near pairs alone and give far ones other positions. Under an encoding of queries and keys that is no special
-// kernel: each part of the pairs is attention over keys that were transformed at the part's positions, and the parts
-// merge.
+// A model trained on distances up to L can read longer texts as long as no distance exceeds L. The methods here keep
+// near pairs as they are and remap the positions of far ones. With an encoding of queries and keys this needs no
+// special kernel: each part of the pairs is attention over keys transformed at the part's positions, and the parts are
+// merged.
 
-/// Some of the pairs, and where queries and keys stand for them.
+/// A part of the pairs, and the positions of queries and keys in it.
 struct remapped_part {
   index_band band{};
   std::vector<key_range> key_ranges{};  // [num_queries]; empty: the band alone
@@ -25,7 +27,7 @@ struct remapped_part {
   std::vector<double> keys{};           // [num_keys]
 };
 
-/// Rows and columns of a causal call: query i is token query_offset + i, and keys are tokens 0, 1, ...
+/// Tokens of a causal call: query i is token query_offset + i, and keys are tokens 0, 1, ...
 struct remapped_tokens {
   index_t num_queries = 0;
   index_t num_keys = 0;
@@ -38,7 +40,7 @@ struct self_extend_parameters {
 };
 struct rerope_parameters {
   index_t window = 0;
-  double slowdown = 0;  // beyond the window a distance counts 1 / slowdown; 0: nothing (ReRoPE), else leaky ReRoPE
+  double slowdown = 0;  // beyond the window distances grow by 1 / slowdown (leaky ReRoPE), or not at all if 0 (ReRoPE)
 };
 struct dual_chunk_parameters {
   index_t chunk_size = 0;
@@ -63,7 +65,7 @@ remapped_part make_part(const remapped_tokens& tokens, const index_band& band, Q
 /// Self-Extend: distances from `neighbor_window` on are counted in groups of tokens.
 ///
 ///     m - n <  w    m - n
-///     m - n >= w    (m / g + w - w / g) - n / g      in whole numbers; g = group_size, w = neighbor_window
+///     m - n >= w    (m / g + w - w / g) - n / g      in integer division; g = group_size, w = neighbor_window
 ///
 /// Errors     group_size or neighbor_window below 1 throws invalid_argument.
 /// Source     Jin et al. 2024, arXiv:2401.01325.
@@ -78,7 +80,7 @@ inline std::vector<remapped_part> self_extend(const self_extend_parameters& p, c
           tokens, beyond_window(w), [=](index_t m) { return m / g + w - w / g; }, [=](index_t n) { return n / g; })};
 }
 
-/// ReRoPE and leaky ReRoPE: distances from `window` on stand still, or grow slowly.
+/// ReRoPE and leaky ReRoPE: distances from `window` on stay constant, or grow slowly.
 ///
 ///     m - n <  w    m - n
 ///     m - n >= w    w, or w + (m - n - w) / slowdown
@@ -98,7 +100,7 @@ inline std::vector<remapped_part> rerope(const rerope_parameters& p, const remap
               [=](index_t n) { return static_cast<double>(n) * rate; })};
 }
 
-/// Dual chunk attention: positions count within chunks of C = chunk_size - local_size tokens.
+/// Dual chunk attention: positions are counted within chunks of C = chunk_size - local_size tokens.
 ///
 ///     keys                               n mod C
 ///     queries, for their own chunk       m mod C
@@ -128,20 +130,54 @@ inline std::vector<remapped_part> dual_chunk(const dual_chunk_parameters& p, con
   return parts;
 }
 
-/// What would be wrong with `attend_remapped(q, keys, values, out, encoding, parts, options)`, if anything.
+namespace detail {
+
+/// Whether the encoding acts on scores regardless of what is chosen at run time.
+template <class E, class T>
+constexpr bool always_acts_on_scores = score_encoding<E, T> && !requires(const E& e) {
+  e.template acts_on_scores<T>();
+};
+template <class... P, class T>
+constexpr bool always_acts_on_scores<std::tuple<P...>, T> = (always_acts_on_scores<P, T> || ...);
+template <composite E, class T>
+constexpr bool always_acts_on_scores<E, T> = always_acts_on_scores<typename E::parts, T>;
+
+/// Rejects, with a message, encodings that remapped attention would otherwise silently ignore.
+template <class E, class Q>
+consteval bool check_remaps() {
+  using query_type = std::remove_const_t<Q>;
+  static_assert(check_query_key_hooks<E, query_type>() && check_score_hook<E, compute_t<Q>>());
+  static_assert(!always_acts_on_scores<E, compute_t<Q>>,
+                "posenc: remapped positions reach queries and keys alone, and this encoding acts on scores, where it "
+                "would be left out. Pass what acts on queries and keys, or no_encoding{}");
+  static_assert(!embedding_encoding<E, query_type> || query_key_encoding<E, query_type>,
+                "posenc: this encoding acts on embeddings only, and attention sees none. Add it to the embeddings "
+                "(add_to) before the projections and pass no_encoding{}");
+  return true;
+}
+
+}  // namespace detail
+
+/// Returns what would be wrong with `attend_remapped(q, keys, values, out, encoding, parts, options)`, if anything.
 template <element Q, key_source K, key_source V, element O, class E>
 problem check_remapped(head_view<Q> q, std::span<const K> keys, const V& values, head_view<O> out, const E& encoding,
                        std::span<const remapped_part> parts,
                        const attend_options<compute_t<Q>>& options = {}) noexcept {
+  static_assert(detail::attendable<Q, K, V, O>, "posenc: queries, keys, values and output must share one compute type");
+  static_assert(detail::check_remaps<E, Q>());
+  using T = compute_t<Q>;
   const auto wrong = [](const char* argument, index_t value, const char* rule, index_t limit = 0) {
     return problem::invalid("attend_remapped", argument, value, rule, limit);
   };
+  if (hooks::acts_on_scores<T>(encoding))
+    return wrong("number of encodings that act on scores", 1, "0: remapped positions reach queries and keys alone");
   if (parts.empty()) return wrong("number of parts", 0, "at least 1");
   if (keys.size() != parts.size()) return wrong("number of keys", std::ssize(keys), "#, one a part", std::ssize(parts));
   if (!options.more.key_ranges.empty()) return wrong("number of key_ranges", std::ssize(options.more.key_ranges), "0");
+  const head_view<T> part_out(nullptr, out.num_tokens, out.num_heads, out.head_dim);  // parts are merged in T
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const auto part = static_cast<index_t>(i);
-    if (const problem p = check_attend(q, keys[i], values, out, no_encoding{}, options)) return p.at(part);
+    if (const problem p = check_attend(q, keys[i], values, part_out, no_encoding{}, options)) return p.at(part);
     if (std::ssize(parts[i].keys) != keys[i].num_tokens)
       return wrong("number of positions of keys", std::ssize(parts[i].keys), "#, one for each", keys[i].num_tokens)
           .at(part);
@@ -153,15 +189,15 @@ problem check_remapped(head_view<Q> q, std::span<const K> keys, const V& values,
   return {};
 }
 
-/// Attention under remapped positions, over a cache of the keys for each part: each holds keys that the encoding has
-/// transformed at the part's positions. Queries are not transformed yet.
+/// Attention at remapped positions, with one cache of keys per part: keys already transformed at the part's positions.
+/// Queries are not transformed yet.
 ///
 ///     const auto parts = self_extend({.group_size = 4, .neighbor_window = 512}, {1, num_keys, num_keys - 1});
 ///     const std::vector keys{cache.near_keys(), cache.far_keys()};     // rotated at n, and at n / 4
 ///     attend_remapped(q, std::span<const K>(keys), values, out, rotary, std::span(parts));
 ///
-/// options    as for `attend`, without key_ranges; the band holds beside the parts' own
-/// Memory     allocates rotated queries and a result for each part.
+/// options    as for `attend`, without key_ranges; the band applies in addition to each part's own
+/// Memory     allocates transformed queries and a result for each part.
 /// Errors     those of `check_remapped`, raised before anything is written.
 template <element Q, key_source K, key_source V, element O, class E>
 void attend_remapped(head_view<Q> q, std::span<const K> keys, const V& values, head_view<O> out, const E& encoding,
@@ -189,15 +225,17 @@ void attend_remapped(head_view<Q> q, std::span<const K> keys, const V& values, h
   merge(std::span<const partial_attention<T>>(results), out, {.sinks = options.sinks, .lse = options.lse});
 }
 
-/// The same over keys that no position has touched: copies of them are transformed for each part.
+/// The same for keys that are not transformed yet: they are copied and transformed for each part.
 template <element Q, element K, element V, element O, class E>
 void attention_remapped(head_view<Q> q, head_view<K> k, head_view<V> v, head_view<O> out, const E& encoding,
                         std::span<const remapped_part> parts, const attend_options<compute_t<Q>>& options = {}) {
   using key_type = std::remove_const_t<K>;
   std::vector<detail::head_copy<key_type>> copies;
-  std::vector<head_view<const key_type>> keys;
+  std::vector<head_view<const key_type>> keys(parts.size(), k);
+  for (const remapped_part& part : parts) raise_if(check_rotate(encoding, k, real_positions(part.keys)).of("keys"));
+  raise_if(check_remapped(q, std::span(std::as_const(keys)), v, out, encoding, parts, options));
+  keys.clear();
   for (const remapped_part& part : parts) {
-    raise_if(check_rotate(encoding, k, real_positions(part.keys)).of("keys"));
     copies.emplace_back(k);
     apply_to_keys(unchecked, encoding, copies.back().view(), real_positions(part.keys));
     keys.push_back(copies.back().view());

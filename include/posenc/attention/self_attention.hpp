@@ -1,4 +1,4 @@
-// A layer of self-attention: projections around attention, and all places where a position can enter.
+// A layer of self-attention: projections around attention, with every place where a position can enter.
 #pragma once
 
 #include <posenc/attention/attention.hpp>
@@ -9,7 +9,7 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Projections of a layer, applied as x W + b. An empty bias is none, an empty `output` leaves the heads side by side.
+/// Projections of a layer, applied as x W + b. An empty bias means none; an empty `output` leaves heads concatenated.
 template <real T>
 struct attention_weights {
   row_matrix<T> query;   // [dim, num_heads * head_dim]
@@ -66,12 +66,12 @@ void check_weights(const attention_weights<T>& w, index_t dim) {
 
 }  // namespace detail
 
-/// One layer of self-attention under any encoding: at the embeddings, at queries and keys, and at scores.
+/// One layer of self-attention with any encoding, on embeddings, on queries and keys, and on scores.
 ///
 /// x         [num_tokens, dim], row-major
-/// Positions options.positions.queries for all places and for the keys too, unless those are given; default 0, 1, ...
+/// Positions options.positions.queries everywhere, for keys too unless options.positions.keys is set; default 0, 1, ...
 /// Returns   [num_tokens, dim], or [num_tokens, num_heads * value_dim] without an output projection
-/// Errors    shapes that do not fit, and those of `check_add`, `check_rotate` and `check_attend`.
+/// Errors    mismatched shapes, and those of `check_add`, `check_rotate` and `check_attend`.
 template <real T, class E>
 row_matrix<T> self_attention(row_matrix<T> x, const attention_weights<T>& weights, const E& encoding,
                              attend_options<T> options = {}) {

@@ -1,4 +1,4 @@
-// Keys and values of a tile, as products want them.
+// Loads the keys and values of a tile in the form that the products read.
 #pragma once
 
 #include <posenc/attention/block_and_tile.hpp>
@@ -17,7 +17,7 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// By which unit a call of these types may multiply in pairs of bf16, and of how many of them each number is the sum.
+/// The unit with which a call of these types may multiply pairs of bf16, and the number of bf16 parts of each operand.
 template <class Q, class K, class V, class O>
 struct pairs_of_call {
   using q_t = std::remove_const_t<Q>;
@@ -27,15 +27,15 @@ struct pairs_of_call {
   using unit = std::conditional_t<exist, bf16_unit, void>;
   static constexpr int of_query = num_parts<q_t>, of_key = num_parts<key_element_t<K>>,
                        of_value = num_parts<key_element_t<V>>, of_weight = num_parts<o_t>;
-  /// Of numbers that are sums of several bf16, those that are not ordinary are known, and are multiplied as they are.
+  /// Operands have several parts. Numbers that are not ordinary are detected and multiplied in T.
   static constexpr bool of_parts = exist && std::max({of_query, of_key, of_value}) > 1;
-  /// Others are met in pairs even by the walk that minds what is not finite.
+  /// Operands are bf16 themselves, multiplied in pairs even by the careful walk over values that are not finite.
   static constexpr bool of_whole = exist && !of_parts;
 };
 
 inline bf16_pair* as_pairs(float* memory) noexcept { return reinterpret_cast<bf16_pair*>(memory); }
 
-/// Brings tiles together for `attend`. Its memory holds `block.tiles_at_once` of them: `i` says which.
+/// Loads tiles for `attend`. Memory holds `block.tiles_at_once` of them; `i` selects one.
 template <class Q, class K, class V, class O, class E>
 struct tile_loader {
   using T = compute_t<Q>;
@@ -55,14 +55,14 @@ struct tile_loader {
   index_t kv_head_of(index_t head) const noexcept { return head / (num_heads / keys.num_heads); }
   index_t key_stride() const noexcept { return sizes_t::row_stride(sizes.row_size()); }
   index_t value_stride() const noexcept { return sizes_t::row_stride(values.head_dim); }
-  /// Rows of a tile that is brought together.
+  /// Rows of a tile in memory.
   index_t padded_keys() const noexcept { return sizes.padded_keys(block.num_keys); }
   auto values_of(const memory& m) const noexcept {
     return typename unit::template values<pairs::of_value>{
         as_pairs(m.values), value_stride(), sizes_t::padded(values.head_dim), block.tiles_at_once, padded_keys()};
   }
 
-  /// Rows of values that are not finite are put as zeros if `Careful`.
+  /// If `Careful`, rows of values that are not finite are loaded as zeros.
   template <bool Careful>
   void load(key_tile& tile, index_t i, index_t head, const memory& m) const noexcept {
     if constexpr (pairs::of_whole) {
@@ -86,7 +86,7 @@ struct tile_loader {
     const index_t part = padded_keys() * key_stride();
     bf16_pair* const to = as_pairs(m.keys) + i * pairs::of_key * part;
     tile.key_pairs = {to, key_stride(), part, unit::takes_squares};
-    constexpr bool asked = pairs::of_key > 1;  // others are exact, and may be met where they lie
+    constexpr bool asked = pairs::of_key > 1;  // bf16 keys are exact and may be read in place
     if (!load_key_pairs<asked>(keys, kv_head, tile.first, tile.count, rows, num_pairs, to, tile.key_pairs))
       tile.keys_not_ordinary = rows_that_are_not_ordinary(keys, kv_head, tile.first, tile.count);
   }
@@ -108,7 +108,7 @@ struct tile_loader {
     load_but(tile.values_not_ordinary);
   }
 
-  /// Part i of `count` of a tile, while others are met, so that nobody waits for its rows.
+  /// Prefetches part i of `count` of a tile while other tiles are multiplied.
   void fetch_share(index_t number, index_t head, index_t i, index_t count) const noexcept {
     const index_t begin = number * block.num_keys, first = begin + block.num_keys * i / count;
     const index_t num_rows = begin + block.num_keys * (i + 1) / count - first;
@@ -142,7 +142,7 @@ struct tile_loader {
       tile.values_not_finite = clear_rows_that_are_not_finite(m.values, value_stride(), tile.count);
   }
 
-  // Products hop between rows, and would wait for each line that is not near.
+  // Prefetched, because products jump between rows and would stall on every line that is not in cache.
   static void fetch(const tile_rows<T>& rows, index_t count) noexcept {
     kernels::fetch_lines(rows.data, count * rows.stride * static_cast<index_t>(sizeof(T)));
   }

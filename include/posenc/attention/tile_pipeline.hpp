@@ -1,4 +1,4 @@
-// Tiles that are met by products of parts of numbers, each while another's softmax goes on.
+// Products of tiles in bf16 parts, overlapped with the softmax of other tiles.
 #pragma once
 
 #include <posenc/attention/block_and_tile.hpp>
@@ -14,8 +14,8 @@ class tile_pipeline;
 
 #if defined(POSENC_BF16_TILES)
 
-/// A block of queries meets a tile in three steps: scores, softmax, values. While the softmax of one meeting goes on,
-/// products of the one after it and of the one before it are made. `Call` is an `attend_call`.
+/// A block of queries meets a tile in three steps: scores, softmax, values. The softmax of one meeting overlaps the
+/// score products of the next and the value products of the previous one. `Call` is an `attend_call`.
 template <class Call>
 class tile_pipeline {
  public:
@@ -23,8 +23,8 @@ class tile_pipeline {
   using key_tile = typename Call::key_tile;
   using memory = typename Call::memory;
 
-  /// Meetings that are under way, so that their tiles have to stay. Not in memory: keys are let go when the next tile is
-  /// met, and values when its values are.
+  /// Meetings in flight, whose tile descriptors are kept. Not their memory: keys are overwritten when the next tile is
+  /// met, values when the next tile's values are loaded.
   static constexpr index_t depth = 3;
 
   tile_pipeline(const Call& call, const memory& m) noexcept : call_(call), m_(m) {}
@@ -81,7 +81,7 @@ class tile_pipeline {
     b.not_ordinary |= call_.queries_that_see(tile.values_not_ordinary, b, tile);
   }
 
-  // Of two meetings one after the other, `i` tells apart which memory is whose.
+  // `i` selects the memory of a meeting: consecutive meetings alternate between two.
 
   template <class Beside>
   void multiply_keys(const meeting& of, index_t i, Beside& beside) const noexcept {
@@ -99,7 +99,7 @@ class tile_pipeline {
     b.has_output = true;
   }
 
-  /// True if the output has to be scaled.
+  /// Returns true if the output has to be rescaled.
   template <class Multiply>
   bool weigh_beside(Multiply multiply, const meeting& of, index_t i) const noexcept {
     const block& b = *of.b;

@@ -1,4 +1,4 @@
-// How much memory a worker of `attend` needs, and the largest blocks that fit into what it has.
+// Memory that a worker of `attend` needs, and the largest blocks that fit into what it has.
 #pragma once
 
 #include <posenc/attention/key_source.hpp>
@@ -15,19 +15,19 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// Rows and columns of a tile at most: 64 x 64 scores stay in L1.
+/// Largest number of rows and columns of a tile: 64 x 64 scores stay in L1.
 inline constexpr index_t max_block = 64;
 
-/// Queries that meet a tile of keys one block after the other, at most: what it takes to bring a tile together is then an
-/// eighth. As many as stay in L2, which is smaller where vectors are.
+/// Up to 512 queries share a loaded tile, which cuts the cost of loading to an eighth. Their blocks have to stay in L2,
+/// which is smaller where vectors are narrower.
 inline constexpr index_t queries_at_once = 512;
 inline constexpr index_t max_blocks_at_once = queries_at_once / std::min(max_block, bf16_unit::max_queries);
 inline constexpr index_t bytes_at_once = kernels::vector_bytes >= 64 ? 768 << 10 : 192 << 10;
 
-/// Tiles of keys that a block of queries meets before it takes up their values, at most.
+/// Largest number of key tiles that a block of queries meets before it adds their values.
 inline constexpr index_t max_tiles_at_once = bf16_unit::max_tiles_at_once;
 
-/// What a worker keeps on its stack when the caller gives no workspace.
+/// Memory on a worker's stack if the caller gives no workspace.
 inline constexpr index_t stack_bytes = 64 << 10;
 template <real T>
 inline constexpr index_t stack_values = stack_bytes / static_cast<index_t>(sizeof(T));
@@ -37,35 +37,35 @@ struct block_sizes {
   index_t num_keys = 0;
   index_t blocks_at_once = 1;
   index_t tiles_at_once = 1;
-  bool tabulates = false;  // a head's bias by distance
+  bool tabulates = false;  // the bias of a head by distance
 };
 
-/// A worker's memory, cut into pieces.
+/// The arrays in a worker's memory.
 template <real T>
 struct tile_memory {
   struct block {
-    T* queries;  // [head_dim, queries]: scale * q, columns `query_stride` apart
-    T* output;   // of exp(score - largest) * value; see block_output.hpp
+    T* queries;  // [head_dim, queries]: scale * q; rows are `query_stride` apart
+    T* output;   // sums of exp(score - largest) * value; see block_output.hpp
     T* largest;  // [queries]
     T* sum;      // [queries]
     T* factor;   // [queries]
-    T* scratch;  // of the encoding
+    T* scratch;  // for the encoding
   };
   block blocks[max_blocks_at_once];
-  T* scores[2];         // [keys, queries]; the second of a tile that is met meanwhile
+  T* scores[2];         // [keys, queries]; the second for a tile that is met meanwhile
   T* weight_pairs[2];   // [tiles, keys / 2, queries] of two bf16; the second likewise
   T* keys;              // [tiles, keys, head_dim]
   T* values;            // [tiles, keys, value_dim]
-  T* some_rows;         // of queries or outputs that are turned, or one of values
-  T* table_head;        // one value: which head the table is of
-  T* bias_by_distance;  // by place
+  T* some_rows;         // temporary: queries or outputs to transpose, or a row of values
+  T* table_head;        // one value: the head that the table is for
+  T* bias_by_distance;  // indexed by place
 };
 
 template <real T, class E>
 class tile_sizes {
  public:
   static constexpr index_t lanes = kernels::lanes<T>;
-  /// What a worker has begins on lines of the cache, and so do rows, or neighbours would share them.
+  /// Each array of a worker begins on a cache line, or neighbors would share lines.
   static constexpr index_t lanes_a_line = kernels::line_bytes / static_cast<index_t>(sizeof(T));
 
   index_t num_queries = 0;  // of the call
@@ -73,36 +73,36 @@ class tile_sizes {
   index_t head_dim = 0;
   index_t value_dim = 0;
   const E* encoding = nullptr;
-  bool in_pairs = false;  // products are of bf16
-  struct {                // how many of them a number is the sum of
+  bool in_pairs = false;  // bf16 is multiplied in pairs
+  struct {                // number of bf16 parts per operand: 1 for bf16, 2 for f16, 3 for float
     int of_queries = 1, of_keys = 1, of_values = 1, of_weights = 1;
   } parts;
 
   static constexpr index_t padded(index_t count) noexcept { return padded_to(lanes, count); }
   static constexpr index_t padded_to(index_t step, index_t count) noexcept { return (count + step - 1) / step * step; }
-  /// Queries are turned into columns a few at a time, which can be more than a vector has.
+  /// Queries are transposed a few at a time, which can be more than a vector has lanes.
   static constexpr index_t padded_queries(index_t count) noexcept {
     return padded((count + turned_rows - 1) / turned_rows * turned_rows);
   }
-  /// Of rows in a copy: padded with zeros to whole vectors. A line more where they would all begin in the same few
-  /// sets of the cache.
+  /// Stride of copied rows: padded with zeros to whole vectors, plus a line where rows would otherwise all begin in the
+  /// same few cache sets.
   static constexpr index_t row_stride(index_t columns) noexcept {
     const index_t stride = padded(columns);
     return stride % (256 / static_cast<index_t>(sizeof(T))) == 0 ? stride + lanes_a_line : stride;
   }
-  /// Whether numbers are sums of several bf16. Then products take longer than a softmax, which is done beside them.
+  /// Whether operands are sums of several bf16. Products then take longer than a softmax, which overlaps them.
   bool in_parts() const noexcept { return std::max({parts.of_queries, parts.of_keys, parts.of_values}) > 1; }
-  /// Of a row of keys or of a query's column, in the compute type or in pairs.
+  /// Size of a row of keys or of a query's column, in values of T or in pairs.
   index_t row_size() const noexcept {
     return in_pairs ? padded_to(bf16_unit::pairs_at_once, pairs_of(head_dim)) : head_dim;
   }
-  /// Rows of keys and values, with the zeros that products in pairs take along.
+  /// Rows of keys and values, including the zeros that products in pairs read.
   index_t padded_keys(index_t count) const noexcept {
     return in_pairs ? padded_to(2 * bf16_unit::pairs_at_once, count) : count;
   }
-  /// Whether outputs are summed up as columns of queries.
+  /// Whether outputs are stored as one column per query.
   bool sums_columns() const noexcept { return in_pairs && bf16_unit::sums_columns; }
-  /// Of the table: padded queries and whole vectors read beyond the last distance.
+  /// Size of the table by distance: padded queries and whole vectors are read beyond the last distance.
   index_t table_size() const noexcept {
     if constexpr (score_encoding<E, T>) {
       if (hooks::has_distance_bias<T>(*encoding)) return padded(num_queries + num_keys + max_block + lanes);
@@ -113,7 +113,7 @@ class tile_sizes {
   tile_memory<T> cut(T* memory, const block_sizes& block) const noexcept {
     return cut(block, [&](index_t values) { return std::exchange(memory, memory + values); });
   }
-  /// Values that a worker needs for blocks of these sizes, and to begin on a line's boundary.
+  /// Number of values that a worker needs for blocks of these sizes, including alignment to a cache line.
   index_t values_with(const block_sizes& block) const noexcept {
     index_t count = lanes_a_line;
     cut(block, [&](index_t values) {
@@ -123,13 +123,13 @@ class tile_sizes {
     return count;
   }
 
-  /// The best there is.
+  /// The sizes to use if memory allows.
   block_sizes largest() const noexcept {
     block_sizes b;
     b.num_queries = std::clamp<index_t>(num_queries, 1, in_pairs ? bf16_unit::max_queries : max_block);
     b.num_keys = std::clamp<index_t>(num_keys, 1, max_block);
     b.tabulates = table_size() > 0;
-    // Outputs are read and written once for all tiles at once, or beside a softmax.
+    // Outputs of whole bf16 are read and written once for several tiles; those of parts, beside a softmax.
     const index_t num_tiles = (num_keys + max_block - 1) / max_block;
     b.tiles_at_once = !in_pairs || in_parts() ? 1 : std::clamp<index_t>(num_tiles, 1, max_tiles_at_once);
     block_sizes with_two = b;
@@ -145,7 +145,7 @@ class tile_sizes {
     return b;
   }
 
-  /// The largest blocks that fit; no queries if none do.
+  /// The largest blocks that fit; zero queries if none do.
   block_sizes fit(index_t available) const noexcept {
     block_sizes b = largest();
     while (values_with(b) > available) {
@@ -213,7 +213,7 @@ class tile_sizes {
   }
 };
 
-/// For an output of the queries' type, unless told. `by_parts`: whether bf16 may be what products are made of.
+/// The output type O defaults to Q. `by_parts` permits products of bf16.
 template <class Q, class O = Q, class K, class V, class E>
 auto tile_sizes_of(index_t num_queries, index_t head_dim, const K& keys, const V& values, const E& encoding,
                    bool by_parts = true) noexcept {
@@ -235,7 +235,7 @@ auto tile_sizes_of(index_t num_queries, index_t head_dim, const K& keys, const V
   return sizes;
 }
 
-/// What a call runs with: bf16 as parts of products takes more memory at the least, and is left when there is not enough.
+/// Sizes of a call: without products of bf16, which need more memory, if the workspace is too small for them.
 template <class Q, class O, class K, class V, class E, real T>
 auto tile_sizes_of_call(index_t num_queries, index_t head_dim, const K& keys, const V& values, const E& encoding,
                         const run_options<T>& run, bool by_parts = true) noexcept {

@@ -1,4 +1,4 @@
-// How `attend` walks: blocks of queries, and for each of them tiles of keys from the last to the first.
+// The walk of `attend` over blocks of queries, and for each of them over tiles of keys from last to first.
 #pragma once
 
 #include <posenc/attention/biased_scores.hpp>
@@ -32,8 +32,8 @@ inline double default_scale(index_t head_dim) noexcept {
   return head_dim > 0 ? 1 / std::sqrt(static_cast<double>(head_dim)) : 1;
 }
 
-/// One call of `attend`, split into tasks of a few blocks of queries each. The blocks of a task share their key-value
-/// head, so that each tile of keys and values is brought together once for all of them.
+/// One call of `attend`, split into tasks of a few blocks of queries each. The blocks of a task share a key-value head,
+/// so that each tile of keys and values is loaded once for all of them.
 template <class Q, class K, class V, class O, class E>
 class attend_call {
   using T = compute_t<Q>;
@@ -101,7 +101,7 @@ class attend_call {
   using block = attend_block<T, E>;
   using key_tile = detail::key_tile<T>;
 
-  /// A worker's memory from the first line's boundary on.
+  /// A worker's memory, from the first cache-line boundary on.
   T* memory_of(index_t worker) const noexcept {
     T* begin = options_.run.workspace.data() + worker * sizes_t::values_a_worker(options_.run);
     constexpr auto bytes = static_cast<std::uintptr_t>(kernels::line_bytes);
@@ -111,11 +111,11 @@ class attend_call {
 
   // ---- Tasks ----
 
-  /// In which order heads and blocks of queries are done. Heads that share keys take turns, block by block; under a
-  /// table by distance each comes as a whole, because the table is of one head.
+  /// The order in which heads and blocks of queries are processed. Heads that share keys alternate, block by block;
+  /// with a table by distance each head is completed before the next, because the table holds one head.
   struct order {
-    index_t num_blocks;     // of a head
-    index_t heads_at_once;  // heads of a group, or one
+    index_t num_blocks;     // per head
+    index_t heads_at_once;  // those that share keys, or one
     index_t groups;
     index_t blocks_a_task;
 
@@ -129,7 +129,7 @@ class attend_call {
     o.num_blocks = (q_.num_tokens + block_.num_queries - 1) / block_.num_queries;
     o.heads_at_once = scores_.tabulates ? 1 : q_.num_heads / keys_.num_heads;
     o.groups = q_.num_heads / o.heads_at_once;
-    // Enough tasks for all workers to end at about the same time.
+    // Enough tasks that all workers finish at about the same time.
     const index_t num_workers = options_.run.threads.num_workers();
     const index_t fair = num_workers > 1 ? o.groups * o.blocks_a_group() / (4 * num_workers) : block_.blocks_at_once;
     o.blocks_a_task = std::clamp<index_t>(fair, 1, block_.blocks_at_once);
@@ -139,7 +139,7 @@ class attend_call {
   void run_task(const order& o, index_t task, const memory& m) const noexcept {
     [[maybe_unused]] const bf16_unit::in_use registers(sizes_.in_pairs);
     const index_t group = task / o.tasks_a_group();
-    // The last blocks first: under a causal mask they take longest, and the short ones even out what is left.
+    // Last blocks first: under a causal mask they take longest, and the short ones balance the load at the end.
     const index_t first = (o.tasks_a_group() - 1 - task % o.tasks_a_group()) * o.blocks_a_task;
     const index_t count = std::min(o.blocks_a_task, o.blocks_a_group() - first);
     block blocks[max_blocks_at_once];
@@ -163,8 +163,8 @@ class attend_call {
     }
   }
 
-  // What stands behind a weight of zero need not be a number. Products that take it along show in the end, and are rare
-  // enough for their block to be done again. Stores queries that have their bit in `wanted`.
+  // Values behind a weight of zero may be NaN or infinite, and products include them. That shows in the output, and is
+  // rare enough to recompute the block. Stores the queries with a bit in `wanted`.
   void finish(block& b, const memory& m, std::uint64_t wanted = ~std::uint64_t{0}) const noexcept {
     if (!b.has_output) clear_output(b);
     if (pairs::of_parts && sizes_.in_pairs) {
@@ -179,7 +179,8 @@ class attend_call {
     store(b, m, wanted);
   }
 
-  /// Queries once more that have met a number which is no sum of a few bf16. In the same memory.
+  /// Recomputes, in floats and in the same memory, queries that met a number that is not ordinary (see
+  /// `ordinary_so_far`), or whose output is not finite.
   void attend_what_is_not_ordinary(const block* blocks, index_t count, const memory& m) const noexcept {
     if (std::all_of(blocks, blocks + count, [](const block& b) { return b.not_ordinary == 0; })) return;
     const attend_call as_they_are(q_, keys_, values_, out_, encoding_, options_, false);
@@ -189,7 +190,7 @@ class attend_call {
     if (scores_.tabulates) scores_.forget_table(m);
   }
 
-  /// Those of its queries that are not ordinary.
+  /// Recomputes the queries of `of` that are not ordinary.
   void attend_one_block(const block& of, T* values) const noexcept {
     const memory m = sizes_.cut(values, block_);
     if (scores_.tabulates) {
@@ -205,7 +206,7 @@ class attend_call {
     }
   }
 
-  // Tiles begin at multiples of their size, so that a query meets the same ones in whichever call.
+  // Tiles begin at multiples of their size, so that a query meets the same tiles in every call.
   template <bool Careful>
   void walk_keys(block* blocks, index_t count, key_range seen, const memory& m) const noexcept {
     if (seen.first >= seen.end) return;
@@ -337,7 +338,7 @@ class attend_call {
 
   // ---- A tile ----
 
-  /// Queries of a block that see one of some keys of a tile.
+  /// A bit for each query of a block that sees any of `keys`, a bit for each key of a tile.
   std::uint64_t queries_that_see(std::uint64_t keys, const block& b, const key_tile& tile) const noexcept {
     std::uint64_t found = 0;
     for (index_t k = 0; keys != 0; ++k, keys >>= 1) {
@@ -368,7 +369,7 @@ class attend_call {
     if constexpr (Careful) add_values_not_finite(b, tile, m);
   }
 
-  /// Values wait until the tiles are done, or one is left out, or moves a maximum.
+  /// Value products are batched over consecutive tiles, and flushed when a tile is skipped or a running maximum moves.
   template <bool Careful, class SeenTile>
   void attend_tiles_of_pairs(block& b, SeenTile seen_tile, index_t num_tiles, const memory& m) const noexcept {
     const typename unit::template weights<pairs::of_weight> weights{
@@ -407,8 +408,8 @@ class attend_call {
     add_values_before(num_tiles);
   }
 
-  /// Queries in T are scaled before they are multiplied. Pairs are exact, and their scores are scaled. True if the output
-  /// has to be, too.
+  /// Queries in pairs are exact, so unscaled, and their scores are scaled here; queries in T were scaled when loaded.
+  /// Returns true if the output has to be rescaled.
   template <bool Careful, class Weights>
   bool absorb_pairs(const block& b, const key_tile& tile, const Weights& weights, const memory& m,
                     const tile_edges& edges) const noexcept {

@@ -14,8 +14,7 @@ namespace posenc::inline POSENC_ISA {
 
 namespace detail {
 
-// What a held encoding does, for one element type and for one compute type: pointers, so that an indirect call is made
-// once a block or tile. A function that is null is a hook that the encoding lacks.
+// Hooks of a held encoding, per element type and per compute type: pointers, called once per block or tile.
 
 template <class S>
 struct element_hooks {
@@ -35,6 +34,7 @@ template <class T>
 struct score_hooks {
   void (*add_to_scores)(const void*, const score_tile<T>&) noexcept;
   void (*begin)(const void*, const score_tile<T>&) noexcept;
+  bool (*acts_on_scores)(const void*) noexcept;
   bool (*has_distance_bias)(const void*) noexcept;
   void (*fill_bias)(const void*, index_t, position_t, index_t, T*) noexcept;
   problem (*check_scores)(const void*, const score_shape&, const positions&, const positions&) noexcept;
@@ -85,7 +85,7 @@ constexpr element_hooks<S> element_hooks_of{
     checked_rotate<E, S, real_positions>,
 };
 
-/// False for a `combine` whose parts have no gradient together.
+/// False for a `combine` whose parts together have no gradient.
 template <class E>
 constexpr bool may_be_differentiated = !requires {
   requires !E::differentiable;
@@ -95,6 +95,7 @@ template <class E, class T>
 constexpr score_hooks<T> score_hooks_of{
     [](const void* e, const score_tile<T>& tile) noexcept { hooks::add_to_scores(held<E>(e), tile); },
     [](const void* e, const score_tile<T>& tile) noexcept { hooks::begin(held<E>(e), tile); },
+    [](const void* e) noexcept { return hooks::acts_on_scores<T>(held<E>(e)); },
     [](const void* e) noexcept { return hooks::has_distance_bias<T>(held<E>(e)); },
     [](const void* e, index_t head, position_t first, index_t count, T* out) noexcept {
       hooks::fill_bias(held<E>(e), head, first, count, out);
@@ -130,24 +131,24 @@ concept one_of = (std::same_as<X, List> || ...);
 
 }  // namespace detail
 
-/// Holds any encoding, for the element types that an engine uses, and is an encoding itself: one type, so that the code
-/// which takes it is compiled once. One indirect call a block of rows or a tile of scores, never one an element.
+/// Holds any encoding, for the element types that an engine uses, and is an encoding itself: one type, so that code
+/// which takes it is compiled once. One indirect call per block of rows or tile of scores, never one per element.
 ///
 ///     const any_encoding<float, bf16> encoding = alibi<float>(32);
 ///
-/// Acts on    whatever the held encoding acts on; other element types than `S...` do not compile.
-/// Positions  those of the held encoding; the checks report real positions given to one that takes integers.
+/// Acts on    whatever the held encoding acts on; element types other than `S...` do not compile.
+/// Positions  those of the held encoding; the checks report real positions given to one that takes only integers.
 /// Storage    shared and immutable: copies are cheap, and share it.
 /// Errors     those of the held encoding.
-/// Gradients  those of the held encoding through scores, which is what `attend_backward` asks for. Through rows it has
-///            none: there train the encoding itself.
+/// Gradients  those of the held encoding through scores, which `attend_backward` needs. There are none through rows:
+///            for those, train the encoding itself.
 template <scalar... S>
 class any_encoding {
   template <class T>
   static constexpr bool computes_in = (std::same_as<compute_t<S>, T> || ...);
 
  public:
-  // Implicit: any encoding is one. What almost is one comes in as well, to be turned away with a sentence.
+  // Implicit: any encoding is one. Near misses are accepted too, to be rejected with an explanation.
   template <class E>
   requires(!std::same_as<E, any_encoding> && ((positional_encoding<E, S> || ...) || detail::names_a_hook<E>()))
       any_encoding(E e)
@@ -188,6 +189,9 @@ class any_encoding {
   template <real T>
   requires computes_in<T>
   void begin(const score_tile<T>& tile) const noexcept { on_scores<T>().begin(held_.get(), tile); }
+  template <real T>
+  requires computes_in<T>
+  bool acts_on_scores() const noexcept { return on_scores<T>().acts_on_scores(held_.get()); }
   template <real T>
   requires computes_in<T>
   bool has_distance_bias() const noexcept { return on_scores<T>().has_distance_bias(held_.get()); }

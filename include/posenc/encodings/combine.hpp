@@ -16,7 +16,7 @@ namespace posenc::inline POSENC_ISA {
 namespace detail {
 
 // clang-format off
-/// Leaves queries and keys alone, or has the adjoint of what it does to them.
+/// The encoding leaves queries and keys alone, or has the adjoint of what it does to them.
 template <class E, class S>
 concept passes_gradients = !query_key_encoding<E, S> ||
     requires(const E& e, head_view<const S> x, head_view<S> gradients, const positions& p,
@@ -26,7 +26,7 @@ concept passes_gradients = !query_key_encoding<E, S> ||
 };
 // clang-format on
 
-// Parts, and parts of parts, that may look at queries and keys.
+// Number of parts, and parts of parts, that may read queries and keys.
 template <class E>
 constexpr int num_content_readers = has_reads_content<E> ? 1 : 0;
 template <class Parts>
@@ -38,16 +38,14 @@ constexpr int num_content_readers<E> = num_content_readers_among<typename E::par
 
 }  // namespace detail
 
-/// Two encodings, one after the other at each place. `combine(a, b, ...)` makes it.
+/// Two encodings, one after the other at each place; made by `combine(a, b, ...)`.
 ///
-/// Acts on    whatever a part acts on. On scores, a part that reads content goes first, because what it reads are
-/// scores
-///            without bias; the rest follow in order.
+/// Acts on    whatever a part acts on. On scores, a part that reads content goes first, because it reads scores without
+///            bias; the rest follow in order.
 /// Positions  those that all parts acting at a place accept.
 /// Storage    the parts.
-/// Errors     of a check: the first finding of the parts that act there.
-/// Gradients  of the parameters: those of `a`, then those of `b`. Of two parts that both read content, none can be
-/// formed.
+/// Errors     a check returns the first finding of the parts that act there.
+/// Gradients  of the parameters: those of `a`, then those of `b`. There are none if both read content.
 template <class A, class B>
 class combined {
  public:
@@ -92,6 +90,10 @@ class combined {
     return hooks::scratch_size(a_, num_queries) + hooks::scratch_size(b_, num_queries);
   }
 
+  template <real T>
+  bool acts_on_scores() const noexcept {
+    return hooks::acts_on_scores<T>(a_) || hooks::acts_on_scores<T>(b_);
+  }
   template <real T>
   bool has_distance_bias() const noexcept {
     return (score_encoding<A, T> || score_encoding<B, T>)&&sums_by_distance<T>(a_) && sums_by_distance<T>(b_);
@@ -161,7 +163,7 @@ class combined {
         [&](head_view<S> copy) { hooks::apply_to_keys(a_, copy, p); }, parameters);
   }
 
-  /// Whether its parts have gradients together.
+  /// Whether the parts together have gradients.
   static constexpr bool differentiable = detail::num_content_readers_among<parts> <= 1;
   template <real T>
   bool passes_score_gradients() const noexcept {
@@ -186,7 +188,7 @@ class combined {
       its_gradients.parameters = parameters;
       hooks::add_to_scores_backward(part, before, its_gradients);
     };
-    // Last the part that acted first: it changes the gradients of the scores.
+    // The part that acted first comes last: it changes the gradients of the scores.
     if (hooks::reads_content(b_)) {
       backward(a_, of_first(gradients.parameters));
       backward(b_, of_second(gradients.parameters));
@@ -240,7 +242,7 @@ class combined {
     return parameters.subspan(static_cast<std::size_t>(hooks::num_parameters(a_)));
   }
 
-  // `b` saw what `a` had made of x, so `a` runs once more over a copy. Only where both act is there anything to copy.
+  // `b` saw what `a` had made of x, so `a` runs again on a copy, which is only needed if both act.
   template <class S, class Backward, class Forward, class T>
   void backward_in_turn(head_view<const S> x, Backward backward, Forward forward, std::span<T> parameters) const {
     if constexpr (query_key_encoding<A, S> && query_key_encoding<B, S>) {
@@ -261,7 +263,7 @@ class combined {
   B b_;
 };
 
-/// One encoding that does what all of them do, in order; `no_encoding` is its unit.
+/// One encoding that does what all of them do, in order; `no_encoding` is its identity.
 template <class A>
 A combine(A a) {
   return a;

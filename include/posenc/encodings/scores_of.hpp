@@ -8,8 +8,8 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// A view of what an encoding does to scores, nothing for one that acts elsewhere. `scores_of(e)` makes it; `e` must
-/// outlive it. It is what `attend` takes of an encoding whose other places the caller has served already.
+/// A view of what an encoding does to scores, which is nothing for one that acts elsewhere; made by `scores_of(e)`. `e`
+/// must outlive it. Pass it to `attend` if the caller has applied the encoding at its other places already.
 template <class E>
 class scores_view {
  public:
@@ -26,6 +26,10 @@ class scores_view {
   bool reads_content() const noexcept { return hooks::reads_content(*encoding_); }
   index_t scratch_size(index_t num_queries) const noexcept { return hooks::scratch_size(*encoding_, num_queries); }
 
+  template <real T>
+  bool acts_on_scores() const noexcept {
+    return hooks::acts_on_scores<T>(*encoding_);
+  }
   template <real T>
   bool has_distance_bias() const noexcept {
     return hooks::has_distance_bias<T>(*encoding_);

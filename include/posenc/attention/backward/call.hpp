@@ -1,4 +1,4 @@
-// How `attend_backward` walks: a key-value head at a time, its query heads, blocks of queries, tiles of keys.
+// The loops of `attend_backward`: key-value heads, their query heads, blocks of queries, tiles of keys.
 #pragma once
 
 #include <posenc/attention/attend.hpp>  // what options mean
@@ -20,7 +20,7 @@
 
 namespace posenc::inline POSENC_ISA {
 
-/// Where the gradients of a call go. All are added to what is there.
+/// Destinations of the gradients of a call, all accumulated into.
 template <real T>
 struct attend_gradients {
   head_view<T> queries;       // [num_queries, num_heads, head_dim]
@@ -32,8 +32,7 @@ struct attend_gradients {
 
 namespace detail {
 
-/// One call of `attend_backward`, split into tasks of one key-value head each: what a task adds up, it adds up alone
-/// and in order.
+/// One call of `attend_backward`, split into one task per key-value head, which computes its sums alone and in order.
 template <class Q, class K, class V, class O, class U, class E>
 class backward_call {
   using T = compute_t<Q>;
@@ -72,8 +71,8 @@ class backward_call {
   using memory = backward_memory<T>;
   using part = tile_part<T>;
 
-  // Heads may share parameters. A wave is as many heads as there are workers, each with sums of its own, which are then
-  // added in the order of the heads: that order is the same for any number of workers.
+  // Heads may share parameters. A wave has one head per worker, each with its own sums, which are then added in head
+  // order: the same for any number of workers.
   void run_in_waves() const {
     const index_t num_workers = options_.run.threads.num_workers();
     for (index_t first = 0; first < keys_.num_heads; first += num_workers) {
@@ -97,7 +96,7 @@ class backward_call {
     [[maybe_unused]] const bf16_unit::in_use registers(sizes_.by_parts);
     load_keys(kv_head, m);
     std::fill_n(m.parameters, sizes_.num_parameters, T(0));
-    // What stands around a tile is read as zeros.
+    // Vectors around a tile are read, and must be zero.
     constexpr index_t lanes = kernels::lanes<T>;
     std::fill_n(m.score_gradients - lanes, lanes + sizes_.keys_in_tile * tile_stride<T>, T(0));
     const index_t group = q_.num_heads / keys_.num_heads;
@@ -164,7 +163,7 @@ class backward_call {
     };
     add(b.memory.query_gradients);
     if (!sizes_.by_parts) return;
-    T* const rows = b.memory.queries;  // which nobody needs any more
+    T* const rows = b.memory.queries;  // not needed any more
     transpose_rows(b.memory.split.query_gradients, tile_stride<T>, sizes_.head_dim, block_queries, T(1), rows,
                    row_stride<T>(sizes_.head_dim));
     add(rows);
@@ -177,7 +176,7 @@ class backward_call {
   bool by_distance() const noexcept { return sizes_.distances.count > 0; }
   bool by_rows() const noexcept { return sizes_.distances.consecutive; }
 
-  /// The places of all distances that the band lets through; rows of other positions may stand at any distance.
+  /// Places of the distances that the band allows; all places, if positions are not consecutive.
   key_range distances_in_use() const noexcept {
     if (!by_rows()) return {0, sizes_.distances.count};
     return consecutive_distances{q_.num_tokens, keys_.num_tokens}.seen(options_.band, query_offset_);
@@ -268,7 +267,7 @@ class backward_call {
     }
   }
 
-  // An encoding that needs whole rows meets all keys in one tile, others a block of them.
+  // An encoding that needs whole rows gets all keys in one tile, others one block of keys at a time.
   void walk_keys(const block* blocks, index_t count, const memory& m) const noexcept {
     if (sizes_.keys_in_tile > block_keys) {
       for (index_t i = 0; i < count; ++i) backward_tile(blocks[i], m, blocks[i].visible.seen());
@@ -301,7 +300,7 @@ class backward_call {
   numbers kind_of(const block& b, const memory& m, const part& p) const noexcept {
     return std::min(b.kind, static_cast<numbers>(static_cast<int>(m.kinds[p.first / block_keys])));
   }
-  /// Writes minus infinity over what may not be seen, and over what was not computed.
+  /// Sets scores that are masked or were not computed to minus infinity.
   void mask(const block& b, const part& p, const tile_edges& edges) const noexcept {
     mask_edges(p.scores, tile_stride<T>, block_queries, edges, masked_part::all);
     if (options_.more.allowed.data == nullptr) return;
@@ -330,14 +329,14 @@ class backward_call {
 
   void weigh(const block& b, const memory& m, const part& p) const noexcept {
     const tile_edges edges = b.visible.edges(p.first, p.count);
-    const T* bias = nullptr;  // of rows, added on the way where nothing is masked
+    const T* bias = nullptr;  // by rows; added while weighing if nothing is masked
     if (by_distance()) {
       if (by_rows() && edges.whole && options_.more.allowed.data == nullptr)
         bias = m.bias_by_distance + place_of(b, p.first);
       else
         add_bias(b, m, p);
     }
-    if constexpr (score_encoding<E, T>) mask(b, p, edges);  // no bias revives a masked pair
+    if constexpr (score_encoding<E, T>) mask(b, p, edges);  // a bias must not unmask a pair
     const numbers kind = kind_of(b, m, p);
     if (!edges.whole || kind == numbers::of_any_kind) std::fill_n(p.gradients, p.count * tile_stride<T>, T(0));
     const T* values = m.values + p.first * row_stride<T>(sizes_.value_dim);
@@ -375,7 +374,7 @@ class backward_call {
     }
   }
 
-  // ---- The encoding, where its bias is not kept by distance ----
+  // ---- The encoding, if its bias is not tabulated by distance ----
 
   score_tile<T> tile_of(const block& b, const memory& m, key_range keys, T* scores,
                         const position_t* query_positions) const noexcept {

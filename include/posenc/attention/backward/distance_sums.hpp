@@ -1,4 +1,4 @@
-// A bias of distance: what it adds, and the gradients of the scores summed over all pairs of a distance.
+// A bias of distance: adds it to scores, and sums score gradients over all pairs at a distance.
 #pragma once
 
 #include <posenc/attention/backward/products.hpp>
@@ -8,12 +8,12 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// All distances between the queries and the keys of a call, least first, if there are no more of them than between
-/// rows: whatever is known by distance is then an array over them.
+/// All distances between queries and keys of a call, least first, if they are no more than the distances between their
+/// indices: bias and gradient sums are then arrays over them.
 struct distance_range {
   index_t least = 0;
-  index_t count = 0;         // 0: there are more
-  bool consecutive = false;  // a pair's distance is that of its rows, but for a constant
+  index_t count = 0;         // 0: more distances than that
+  bool consecutive = false;  // a pair's distance is that of its indices plus a constant
 
   static distance_range of(const positions& queries, const positions& keys) noexcept {
     if (queries.size() <= 0 || keys.size() <= 0) return {};
@@ -34,7 +34,7 @@ void add_bias_of_rows(T* scores, const T* bias, index_t num_keys) noexcept {
   }
 }
 
-/// Calls visit(score, place) for each of a tile's pairs; the place is that of its distance in the range.
+/// Calls visit(score, place) for each pair of a tile, `place` being the index of its distance in the range.
 template <class T, class Visit>
 void for_distances(T* tile, index_t num_queries, const position_t* queries, index_t num_keys, const position_t* keys,
                    index_t least, Visit visit) noexcept {
@@ -43,15 +43,15 @@ void for_distances(T* tile, index_t num_queries, const position_t* queries, inde
   }
 }
 
-/// sums[i] += the diagonal q - k == i - (num_keys - 1) of a tile, i < block_queries + num_keys - 1 and up to a vector
-/// more. Each row of the tile ends in a vector of zeros, and one stands before the first, so that a vector may begin
-/// and end anywhere.
+/// sums[i] += the sum of diagonal q - k == i - (num_keys - 1) of a tile, for i < block_queries + num_keys - 1, rounded
+/// up to whole vectors. Every row of the tile ends in a vector of zeros, and another precedes the first row, so that
+/// vectors may start and end anywhere.
 template <class T>
 void add_diagonals(const T* tile, index_t num_keys, T* sums) noexcept {
   using vector = kernels::vector<T>;
   constexpr index_t lanes = kernels::lanes<T>;
-  constexpr index_t next = tile_stride<T> + 1;  // the same diagonal, one key on
-  constexpr index_t chains = 4;                 // of additions, to hide their latency
+  constexpr index_t next = tile_stride<T> + 1;  // to the same diagonal in the next key
+  constexpr index_t chains = 4;                 // independent additions, to hide latency
   for (index_t i = 0; i < block_queries + num_keys - 1; i += lanes) {
     const index_t first = std::max<index_t>(0, num_keys - i - lanes);
     const index_t end = std::min(num_keys, num_keys - 1 - i + block_queries);

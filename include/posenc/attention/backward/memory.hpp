@@ -1,4 +1,4 @@
-// What a worker of the backward pass keeps, cut out of the caller's workspace.
+// Memory of a worker of the backward pass, taken from the caller's workspace.
 #pragma once
 
 #include <posenc/attention/backward/distance_sums.hpp>
@@ -13,12 +13,12 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// A block of queries. All rows are `row_stride` apart and padded with zeros.
+/// A block of queries. All rows are `row_stride` apart and zero-padded.
 template <class T>
 struct query_memory {
   T* queries;             // [block_queries, head_dim]: scale * q
   T* queries_transposed;  // [head_dim, block_queries]
-  T* query_gradients;     // [block_queries, head_dim]: of scale * q
+  T* query_gradients;     // [block_queries, head_dim], of scale * q
   T* d_out;               // [block_queries, value_dim]
   T* d_out_transposed;    // [value_dim, block_queries]
   T* minus_lse;           // [block_queries]
@@ -29,38 +29,38 @@ struct query_memory {
     T* d_out;              // by row, for gradients
     T* queries_by_column;  // for sums over queries
     T* d_out_by_column;    // the same
-    T* query_gradients;    // [head_dim, block_queries]: what products of parts add
-  } split;                 // where products are of parts
+    T* query_gradients;    // [head_dim, block_queries], from products of parts
+  } split;                 // if products are of bf16 parts
 };
 
-/// Blocks of queries that meet a tile of keys one after the other: keys, values and their gradients then come from L3 a
-/// quarter as often. As many as stay in L2, and no more than four.
+/// Blocks of queries that process a tile of keys in turn: as many as fit L2, at most four, so that keys, values and
+/// their gradients are read from L3 a quarter as often.
 inline constexpr index_t max_walk = 4;
 inline constexpr index_t walk_bytes = split_products<float>::exist ? 1536 << 10 : 768 << 10;
 
-/// What is known of the numbers in a block of rows, the best last.
+/// What is known about the numbers in a block of rows, from least to most; `ordinary` numbers are sums of bf16 parts.
 enum class numbers { of_any_kind, finite, ordinary };
 
-/// A worker's arrays, rows as above.
+/// A worker's arrays, with rows as above.
 template <class T>
 struct backward_memory {
-  // Of a key-value head.
+  // For a key-value head.
   T* keys;             // [num_keys, head_dim]
   T* values;           // [num_keys, value_dim]
   T* key_gradients;    // [num_keys, head_dim]
   T* value_gradients;  // [num_keys, value_dim]
   T* kinds;            // [ceil(num_keys / block_keys)]: `numbers` of the keys and values of a block
 
-  // Of a query head, by distance, where the bias is one of distance and there are not too many of them.
+  // For a query head, by distance, if the bias depends on distance and there are not too many distances.
   T* bias_by_distance;
   T* sums_by_distance;
 
   query_memory<T> blocks[max_walk];
 
-  // Of a tile, [num_keys, block_queries] each.
-  T* scores;           // then weights
-  T* score_gradients;  // with a vector of zeros before it, and after each row
-  T* before;           // scores as the encoding found them, if anything wants them again
+  // For a tile, [num_keys, block_queries] each.
+  T* scores;           // later weights
+  T* score_gradients;  // with a vector of zeros before the first and after every row
+  T* before;           // scores before the encoding, if needed again
   position_t* key_positions;
 
   struct {
@@ -68,13 +68,13 @@ struct backward_memory {
     T* values;           // for gradients
     T* transposed_keys;  // for sums over keys
     T* some;             // rows or columns of the tile
-  } split;               // of a tile, where products are of parts
+  } split;               // for a tile, if products are of bf16 parts
 
   T* scratch;     // of the encoding
   T* parameters;  // [num_parameters]
 };
 
-/// How large these arrays are; the same for all workers.
+/// Sizes of these arrays, the same for all workers.
 template <class T>
 struct backward_sizes {
   static constexpr index_t lanes = kernels::lanes<T>;
@@ -88,7 +88,7 @@ struct backward_sizes {
   index_t walk = 1;  // blocks of queries
   index_t keys_in_tile = 0;
   bool keeps_before = false;
-  bool by_parts = false;  // products of numbers that are ordinary
+  bool by_parts = false;  // products of bf16 parts, where numbers are ordinary
   index_t scratch = 0;
   index_t num_parameters = 0;
 
@@ -116,11 +116,11 @@ struct backward_sizes {
     walk = whole_rows ? 1 : std::clamp<index_t>(blocks_in_cache, 1, std::min(max_walk, num_blocks));
   }
 
-  /// Of an array by distance, which is read and written by tiles.
+  /// Size of an array by distance, which tiles access in whole vectors.
   index_t values_by_distance() const noexcept {
     return distances.count > 0 ? distances.count + block_queries + lanes : 0;
   }
-  /// Values of one worker.
+  /// Number of values per worker.
   index_t values_a_worker() const noexcept {
     index_t count = 0;
     cut([&](index_t values) {
@@ -129,14 +129,14 @@ struct backward_sizes {
     });
     return count;
   }
-  /// Values for all workers, and to begin on a vector's boundary.
+  /// Number of values for all workers, with room for alignment.
   index_t values(index_t num_workers) const noexcept { return values_a_worker() * num_workers + lanes; }
 
   backward_memory<T> cut(T* memory) const noexcept {
     return cut([&](index_t values) { return std::exchange(memory, memory + values); });
   }
 
-  /// The first vector's boundary in the workspace.
+  /// The first vector-aligned address in the workspace.
   static T* aligned(T* memory) noexcept {
     constexpr auto bytes = static_cast<std::uintptr_t>(kernels::vector_bytes);
     const auto past = reinterpret_cast<std::uintptr_t>(memory) % bytes;

@@ -4,21 +4,23 @@
 #include <posenc/attention/tile/register_block.hpp>
 #include <posenc/attention/tile/visible_keys.hpp>
 
+#include <bit>
+#include <cstdint>
 #include <type_traits>
 
 namespace posenc::inline POSENC_ISA::detail {
 
-// A tile lies in memory as [key][query], and all five products take it so: with keys as rows, values and keys are the
-// broadcast operand as they lie, and the transposed queries are vectors; with tokens as rows, the tile itself is
-// broadcast, by row or by column.
+// A tile is stored as [key][query] for all five products. In those with keys as rows, values and keys are broadcast in
+// place, and the transposed queries are vectors; in those with tokens as rows, the tile itself is broadcast, by row or
+// by column.
 //
-//     scores      S^T  = K Q^T            of the scaled queries
+//     scores      S^T  = K Q^T            with scaled queries
 //     gradients   dS^T = P^T * (V dO^T - delta)
 //     add_to_keys dV  += P^T dO           and dK += dS^T Q
 //     add_to_queries  dQ += dS K
 
-/// Of a row of any operand: its columns, padded to whole vectors, and one vector more, so that rows of a power of two
-/// do not fall into the same sets of the cache.
+/// Columns of a row of any operand, padded to whole vectors; and its stride, one vector more, so that rows with a power
+/// of two of columns do not map to the same cache sets.
 template <class T>
 constexpr index_t padded_columns(index_t columns) noexcept {
   return (columns + kernels::lanes<T> - 1) / kernels::lanes<T> * kernels::lanes<T>;
@@ -27,11 +29,20 @@ template <class T>
 constexpr index_t row_stride(index_t columns) noexcept {
   return padded_columns<T>(columns) + kernels::lanes<T>;
 }
-/// Of a row of a tile, and of the transposed queries.
+/// Stride of the rows of a tile and of the transposed queries.
 template <class T>
 inline constexpr index_t tile_stride = row_stride<T>(block_queries);
 
-/// Register blocks on an edge are narrower, so that less of what they compute is masked.
+/// weight * gradient, and zero where the weight is: the gradient of a masked pair may have overflowed. The weight is told
+/// by its bits, because fast math takes zero times anything for zero. One comparison per vector, after as many products as
+/// a value has columns.
+template <class T>
+kernels::vector<T> weighted(kernels::vector<T> weight, kernels::vector<T> gradient) noexcept {
+  using bits = kernels::vector<std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>>;
+  return std::bit_cast<bits>(weight) != 0 ? weight * gradient : kernels::vector<T>{};
+}
+
+/// Register blocks on the edge of the mask are narrower, so that less of their work is masked.
 inline constexpr int edge_vectors = block_vectors < 2 ? block_vectors : 2;
 
 template <class T, class Columns>
@@ -42,7 +53,7 @@ struct products_of {
   static constexpr std::integral_constant<index_t, tile_stride<T>> stride{};
   static constexpr std::integral_constant<index_t, 1> one{};
 
-  /// scores[k][q] = <keys[k], queries[q]>, `transposed` being the queries as [column][query].
+  /// scores[k][q] = <keys[k], queries[q]>; `transposed` holds the queries as [column][query].
   static void scores(Columns columns, const T* keys, const T* transposed, T* scores, const tile_edges& edges) noexcept {
     for_keys_and_queries(
         edges, [&]<int M, int N>(index_t k, index_t q) __attribute__((always_inline)) {
@@ -68,7 +79,8 @@ struct products_of {
               values + k * row(columns), row(columns), one, transposed + q, stride,
               columns, [&](int m, int n, vector sum) __attribute__((always_inline)) {
                 const vector less = sum - kernels::load<vector>(delta + q + n * lanes);
-                kernels::store(to + m * stride + n * lanes, kernels::load<vector>(of + m * stride + n * lanes) * less);
+                kernels::store(to + m * stride + n * lanes,
+                               weighted<T>(kernels::load<vector>(of + m * stride + n * lanes), less));
               });
         });
   }
@@ -117,7 +129,7 @@ struct products_of {
       return std::integral_constant<index_t, Columns::value + lanes>{};
   }
 
-  /// Register blocks that cover the pairs of a tile: of an edge, those that count.
+  /// Register blocks that cover the unmasked pairs of a tile.
   template <class Block>
   [[gnu::always_inline]] static void for_keys_and_queries(const tile_edges& edges, Block block) noexcept {
     if (edges.whole)
@@ -135,7 +147,7 @@ struct products_of {
     }
   }
 
-  // Of the next tile, whose keys and values and their gradients come from L2 at best.
+  // Prefetches rows of the next tile: keys, values and their gradients are in L2 at best.
   template <int M, int Write, class Stride, class Count>
   [[gnu::always_inline]] static void prefetch_rows(const T* next, Stride stride_of_rows, Count count) noexcept {
     constexpr index_t line = kernels::line_bytes / static_cast<index_t>(sizeof(T));
@@ -145,8 +157,7 @@ struct products_of {
   }
 };
 
-/// The products for rows of some number of columns, chosen once a call; those of the usual ones know it when they are
-/// compiled.
+/// The products for a number of columns, chosen once per call; usual numbers are compile-time constants.
 template <class T>
 struct tile_products {
   void (*scores)(index_t, const T*, const T*, T*, const tile_edges&) noexcept;

@@ -1,4 +1,4 @@
-// The same products of floats by the matrix unit of AMX, every operand the sum of three bf16.
+// The same products of floats on AMX, with every operand split into three bf16 parts.
 #pragma once
 
 #include <posenc/attention/backward/products.hpp>
@@ -10,7 +10,7 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// None where there is no such unit.
+/// Does not exist without AMX.
 template <class T>
 struct split_products {
   static constexpr bool exist = false;
@@ -21,7 +21,7 @@ struct split_products {
 
 #if defined(POSENC_BF16_TILES)
 
-// An operand is split as rows or as columns, and both run along what is summed up:
+// Operands are split as rows or as columns, both of which run along the summed dimension:
 //
 //     scores          S^T   = K Q^T         keys by row              transposed queries by column
 //     gradients       dP^T  = V dO^T        values by row            transposed d_out by column
@@ -29,15 +29,16 @@ struct split_products {
 //                     dK   += dS^T Q        gradients by row         queries by column
 //     add_to_queries  dQ^T += K^T dS^T      transposed keys by row   gradients by column
 
-/// Rows, or columns, of a matrix of floats as sums of bf16. Along the sum numbers lie in pairs, those that are sixteen
-/// apart together, so that both are split lane by lane; squares of sixteen rows and sixteen pairs lie one after the other.
+/// Rows or columns of a matrix of floats, split into bf16 parts. Along the summed dimension, numbers sixteen apart form
+/// a pair, so that both are split lane by lane. Squares of sixteen rows and sixteen pairs are contiguous.
 class split_operand {
  public:
   static constexpr int num_parts = 3;
   static constexpr index_t side = pair_rows::side;
-  static constexpr index_t depth = 2 * side;  // of a square along the sum
+  static constexpr index_t depth = 2 * side;  // numbers of a square along the summed dimension
 
-  /// In memory of `size(across, along)` floats, for a multiple of a side rows or columns of so many numbers each.
+  /// `across` rows or columns, a multiple of `side`, of `along` numbers each, in memory of `size(across, along)`
+  /// floats.
   split_operand(float* memory, index_t across, index_t along) noexcept
       : pairs_(reinterpret_cast<bf16_pair*>(memory)), stride_(pairs_along(along)), part_stride_(across * stride_) {}
 
@@ -45,7 +46,7 @@ class split_operand {
     return num_parts * across * pairs_along(along);
   }
 
-  /// From one on that is a multiple of a side.
+  /// Rows or columns from `first` on, a multiple of `side`.
   pair_rows rows(index_t first) const noexcept { return {pairs_ + first * stride_, stride_, part_stride_, true}; }
   pair_columns columns(index_t first) const noexcept {
     return {pairs_ + first * stride_, side, side * stride_, part_stride_};
@@ -68,7 +69,7 @@ class split_operand {
     split_rows(rows, row_stride, num_rows, num_columns, never_asked);
   }
 
-  /// Columns of the matrix as rows, which run along the sum.
+  /// Splits the columns of the matrix as rows, which run along the summed dimension.
   void split_transposed(const float* rows, index_t row_stride, index_t num_rows, index_t num_columns) const noexcept {
     float lower[side * side], upper[side * side];
     for (index_t r = 0; r < num_rows; r += depth) {
@@ -121,7 +122,7 @@ class split_operand {
   }
 
   bf16_pair* pairs_;
-  index_t stride_;  // pairs of a row
+  index_t stride_;  // pairs per row
   index_t part_stride_;
 };
 
@@ -138,14 +139,14 @@ struct split_products<float> {
   static constexpr index_t rows_at_once = 2 * side;
   static_assert(block_keys == block_queries);
 
-  /// Calls for sides of pairs [first, end).
+  /// Returns a loop that calls f(k) for every `side` of pairs in [first, end).
   static auto along(index_t first, index_t end) noexcept {
     return [ first, end ](auto f) __attribute__((always_inline)) {
       for (index_t k = first; k < end; k += side) f(k);
     };
   }
 
-  /// tile[k][q] = sum of rows[k] * columns[q]: scores, or gradients of weights.
+  /// tile[k][q] = <rows[k], columns[q]>: scores, or gradients of weights.
   [[gnu::noinline]] static void of_pairs(const split_operand& rows, const split_operand& columns, float* tile,
                                          const tile_edges& edges) noexcept {
     using namespace matrix_products;
@@ -162,7 +163,7 @@ struct split_products<float> {
         });
   }
 
-  // A tile is split as it is multiplied, two sides at a time in the same memory, which then stays in L1.
+  // A tile is split while it is multiplied, two sides at a time in the same memory, which then stays in L1.
 
   /// sums[k] += sum over q of tile[k][q] * rows[q]
   [[gnu::noinline]] static void add_to_keys(const float* tile, float* memory, const split_operand& rows,

@@ -1,35 +1,41 @@
-// A block of queries as the products of the backward pass want it.
+// Loads a block of queries for the products of the backward pass.
 #pragma once
 
 #include <posenc/attention/backward/memory.hpp>
 #include <posenc/attention/tile/transposed_queries.hpp>
+#include <posenc/attention/tile/widened_rows.hpp>
+#include <posenc/kernels/vectors.hpp>
 #include <posenc/view.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 #include <type_traits>
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// Whether anything that was seen is not finite: zero times it is NaN.
+/// Records whether all values seen are finite.
 template <class T>
 class finite_so_far {
+  using bits_t = typename exponent_of<T>::bits_t;
+  using bits = kernels::vector<bits_t>;
+
  public:
   using vector = kernels::vector<T>;
 
-  void see(vector values) noexcept { sum_ += values * T(0); }
-  void see(T value) noexcept { sum_[0] += value * T(0); }
-  explicit operator bool() const noexcept {
-    T sum = 0;
-    for (index_t l = 0; l < kernels::lanes<T>; ++l) sum += sum_[l];
-    return sum == T(0);
+  void see(vector values) noexcept {
+    kernels::hide_origin(values);  // fast math takes products for finite
+    const bits exponents = std::bit_cast<bits>(values) & exponent_of<T>::mask;
+    largest_ = exponents > largest_ ? exponents : largest_;
   }
+  void see(T value) noexcept { see(value - vector{}); }
+  explicit operator bool() const noexcept { return kernels::all_of(largest_ < exponent_of<T>::mask); }
 
  private:
-  vector sum_{};
+  bits largest_{};
 };
 
-/// to[i][c] = factor * x[first + i][c] of one head, zero up to whole vectors.
+/// to[i][c] = factor * x[first + i][c] for one head, zero-padded to whole vectors.
 template <class T, class S>
 void copy_rows(head_view<S> x, index_t head, index_t first, index_t count, T factor, T* to,
                finite_so_far<T>& finite) noexcept {
@@ -53,7 +59,7 @@ void copy_rows(head_view<S> x, index_t head, index_t first, index_t count, T fac
   }
 }
 
-/// Rows of a block of queries, and zeros after the last one.
+/// Loads the rows of a block of queries, with zeros after the last one, and their transpose.
 template <class T, class S>
 void load_block(head_view<S> x, index_t head, index_t first, index_t count, T factor, T* rows, T* transposed,
                 finite_so_far<T>& finite) noexcept {
@@ -63,7 +69,7 @@ void load_block(head_view<S> x, index_t head, index_t first, index_t count, T fa
   transpose_rows(rows, row_stride<T>(columns), block_queries, columns, T(1), transposed, tile_stride<T>);
 }
 
-/// <a, b>, of rows that are padded with zeros.
+/// The dot product <a, b> of two rows.
 template <class T, class S>
 T dot_of_rows(const S* a, const T* b, index_t columns) noexcept {
   constexpr index_t lanes = 16;
@@ -79,8 +85,8 @@ T dot_of_rows(const S* a, const T* b, index_t columns) noexcept {
   return sums[0];
 }
 
-/// minus_lse[q] and delta[q] = <out[q], d_out[q]>, which is the sum of weight times gradient over the row. Where there
-/// is nothing to weigh the lowest number stands for minus minus infinity: exp of it plus any score is zero.
+/// minus_lse[q], and delta[q] = <out[q], d_out[q]>, the sum of weight times gradient over the row. For a query without
+/// keys minus_lse is half the lowest number, so that exp(score + minus_lse) is zero for any score.
 template <class T, class O>
 void load_sums(head_view<O> out, const lse_view<T>& lse, index_t head, index_t first, index_t count,
                const query_memory<T>& memory, finite_so_far<T>& finite) noexcept {

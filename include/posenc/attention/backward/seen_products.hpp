@@ -1,4 +1,4 @@
-// The same products where some operand is not a number.
+// The same products for tiles with values that are not finite.
 #pragma once
 
 #include <posenc/attention/backward/products.hpp>
@@ -8,9 +8,9 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// In a product of matrices a weight of zero times infinity or NaN is NaN. Attention means otherwise: what a query does
-/// not see has no part in its gradients, whatever stands there. So tiles with an operand that is not finite, which
-/// nobody wants to be fast, skip the zeros.
+/// In a matrix product, a weight of zero times infinity or NaN is NaN. In attention, keys that a query may not attend
+/// to must not affect its gradients, whatever they hold. Tiles with an operand that is not finite, which need not be
+/// fast, therefore skip zeros.
 template <class T>
 struct seen_products {
   static constexpr index_t stride = tile_stride<T>;

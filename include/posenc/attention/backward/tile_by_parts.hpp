@@ -1,4 +1,4 @@
-// A tile of the backward pass by products of parts.
+// A tile of the backward pass, computed with products of bf16 parts.
 #pragma once
 
 #include <posenc/attention/backward/memory.hpp>
@@ -10,7 +10,7 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// Keys [first, first + count) beside a block of queries: scores, which become weights, and their gradients.
+/// Keys [first, first + count) and a block of queries: scores, which become weights, and their gradients.
 template <class T>
 struct tile_part {
   index_t first, count;
@@ -19,7 +19,7 @@ struct tile_part {
   T* before;
 };
 
-/// Never asked for anything where there is no unit for it.
+/// Never called without AMX.
 template <class T>
 struct tile_by_parts {
   const backward_sizes<T>& sizes;
@@ -39,9 +39,9 @@ struct tile_by_parts<float> {
   const backward_sizes<float>& sizes;
   const backward_memory<float>& memory;
 
-  // What is to be split is finite. Whether parts make up the whole is seen on the way.
+  // Input of the splits is finite; whether it is also ordinary is detected while splitting.
 
-  /// Of a tile of keys and values. Behind the last ones zeros are put, for whole squares.
+  /// Splits a tile of keys and values, zero-padded to whole squares.
   numbers split_keys(key_range tile) const noexcept {
     const index_t key_row = row_stride<float>(sizes.head_dim), value_row = row_stride<float>(sizes.value_dim);
     const float* const keys = memory.keys + tile.first * key_row;
@@ -74,7 +74,7 @@ struct tile_by_parts<float> {
     products::of_pairs(split_keys_of_tile(), {m.split.queries, block_queries, sizes.head_dim}, part.scores, edges);
   }
 
-  /// Scores, and a bias if it is not null, become weights; finds their gradients.
+  /// Turns scores, plus the bias if not null, into weights, and computes the gradients of the scores.
   void weigh(const query_memory<float>& m, const float* bias, const tile_part<float>& part,
              const tile_edges& edges) const noexcept {
     to_weights(part.scores, bias, m.minus_lse, edges);

@@ -1,4 +1,4 @@
-// From the scores of a tile to its weights.
+// Weights of a tile from its scores, and gradients through softmax and soft-cap.
 #pragma once
 
 #include <posenc/attention/backward/products.hpp>
@@ -7,8 +7,8 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// scores[k][q] = exp(scores[k][q] + bias[q - k] - lse[q]), with `minus_lse` half the lowest number where there is
-/// nothing to weigh. Without a bias where it is null.
+/// scores[k][q] = exp(scores[k][q] + bias[q - k] + minus_lse[q]). `bias` may be null; `minus_lse` is half the lowest
+/// number for queries without keys.
 template <class T>
 void to_weights(T* scores, const T* bias, const T* minus_lse, const tile_edges& edges) noexcept {
   using vector = kernels::vector<T>;
@@ -37,7 +37,7 @@ void through_softmax(T* gradients, const T* weights, const T* delta, index_t num
     for (index_t q = 0; q < block_queries; q += lanes) {
       T* to = gradients + k * tile_stride<T> + q;
       const vector less = kernels::load<vector>(to) - kernels::load<vector>(delta + q);
-      kernels::store(to, kernels::load<vector>(weights + k * tile_stride<T> + q) * less);
+      kernels::store(to, weighted<T>(kernels::load<vector>(weights + k * tile_stride<T> + q), less));
     }
   }
 }
@@ -53,7 +53,7 @@ void cap_scores(T* scores, T cap, index_t num_keys) noexcept {
   }
 }
 
-/// gradients[k][q] *= 1 - tanh^2 of what the soft-cap made `capped` of. A masked pair has no gradient, whatever it was.
+/// gradients[k][q] *= 1 - (capped[k][q] / cap)^2. The gradient of a masked pair stays zero, whatever its score.
 template <class T>
 void through_cap(T* gradients, const T* capped, T cap, index_t num_keys) noexcept {
   using vector = kernels::vector<T>;

@@ -1,4 +1,4 @@
-// Cache lines of stored elements as vectors of what they are computed in.
+// Reads cache lines of stored elements as vectors of the compute type, and prefetches.
 #pragma once
 
 #include <posenc/kernels/vectors.hpp>
@@ -14,8 +14,8 @@ namespace posenc::inline POSENC_ISA::detail {
 
 using kernels::line_bytes;
 
-/// How narrow elements become vectors. bf16 and int8 are taken out of 32-bit words by shifts, so that no lane moves:
-/// a word's elements land in the same lane of different vectors.
+/// Whether narrow elements (bf16 and int8) are extracted from 32-bit words by shifts: the elements of a word go to the
+/// same lane of different vectors, so that no lanes are permuted.
 template <class S, real T>
 inline constexpr bool in_words = std::same_as<T, float> && (std::same_as<S, bf16> || std::same_as<S, std::int8_t>);
 
@@ -75,7 +75,7 @@ struct line {
   }
 };
 
-/// Elements in whole lines, rounded up.
+/// Number of elements, rounded up to whole lines.
 template <class Line>
 constexpr index_t padded(index_t dim) noexcept {
   return (dim + Line::num_elements - 1) / Line::num_elements * Line::num_elements;
@@ -107,13 +107,13 @@ struct cache_rows {
   __builtin_prefetch(reinterpret_cast<const void*>(address), 0, 2);  // NOLINT(performance-no-int-to-ptr): not read
 }
 
-/// Lines of rows to fetch into L2. Addresses are numbers, because they run past the rows' end, or there are no rows.
+/// Lines of rows to prefetch into L2. Addresses are integers, because they may run past the rows, or there are no rows.
 struct lines_ahead {
   std::uintptr_t first = 0;  // of row 0
-  index_t row = 0;           // from one row to the next, in bytes
-  bool dense = false;        // rows lie one after the other, and lines are fetched in the order of memory
+  index_t row = 0;           // stride of rows, in bytes
+  bool dense = false;        // rows are contiguous, and lines are prefetched in memory order
 
-  /// The lines that go with line i of `Rows` rows from row j on.
+  /// Prefetches the lines that correspond to line i of `Rows` rows from row j on.
   template <int Rows>
   [[gnu::always_inline]] void fetch(index_t j, index_t i) const noexcept {
     const std::uintptr_t from = moved(first, j * row + i * (dense ? Rows * line_bytes : line_bytes));
@@ -123,10 +123,10 @@ struct lines_ahead {
   }
 };
 
-/// What to fetch while keys or values are read, as many lines. Memory parallelism is the limit of decoding, and hardware
-/// prefetchers alone reach half of it. But processors forget what they are asked to fetch while too much is under way, so
-/// every line is asked for twice: `once` is what will be read next in place of these, and `again` what is read before
-/// that, values if these are keys.
+/// Lines to prefetch while as many lines of keys or values are read. Decoding is limited by memory parallelism, of
+/// which hardware prefetchers alone reach half. Processors drop prefetches when too many are in flight, so every line
+/// is prefetched twice: `once` for what is read next of the same kind, `again` for what is read before that (values, if
+/// these are keys).
 struct lines_to_fetch {
   lines_ahead once;
   lines_ahead again;
@@ -138,7 +138,7 @@ struct lines_to_fetch {
   }
 };
 
-/// The same one by one, in the order of memory.
+/// The same lines one by one, in memory order.
 class lines_in_order {
  public:
   lines_in_order(const lines_to_fetch& lines, index_t bytes_a_row) noexcept
@@ -174,19 +174,19 @@ class lines_in_order {
   cursor once_, again_;
 };
 
-/// Keys that are read together lie so many apart where memory and not arithmetic is the limit: hardware prefetchers
-/// follow a few streams, each in pages of its own, but none that hops between neighbouring rows. (Values are added up in
-/// their order, or the bits would depend on how many are read together.)
+/// How many rows apart the keys are that are read together. Where memory is the limit, not arithmetic, they are spread:
+/// hardware prefetchers follow a few streams in separate pages, but not jumps between adjacent rows. (Values are added
+/// in order, or the result would depend on how many are read together.)
 template <class S, real T>
 inline constexpr index_t rows_apart = std::same_as<S, T> ? 8 : 1;
 
-/// The same where only `count` rows are left, `Rows` of which are read together.
+/// The same if only `count` rows are left, of which `Rows` are read together.
 template <int Rows>
 constexpr index_t rows_apart_at_end(index_t count, index_t apart) noexcept {
   return std::min(apart, (count + Rows - 1) / Rows);
 }
 
-/// What belongs to rows that were read together.
+/// Stores results of `Rows` rows that were read together, `apart` elements apart.
 template <int Rows, real T>
 [[gnu::always_inline]] inline void put_apart(const T* from, T* to, index_t apart) noexcept {
   if (apart == 1) {
@@ -197,8 +197,8 @@ template <int Rows, real T>
   }
 }
 
-/// Some rows at once, those past the end replaced by a row of zeros; and copies of their last elements where these
-/// fill no line.
+/// Rows that are read together. Rows past the end are replaced by a row of zeros; a partial last line is read from a
+/// zero-padded copy.
 template <int Rows, class Line, class S>
 class row_group {
  public:

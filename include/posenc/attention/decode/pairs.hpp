@@ -1,11 +1,12 @@
-// Scores and weighted values by instructions that multiply 16-bit numbers in pairs and add both products to a 32-bit
+// Scores and weighted values, with instructions that multiply pairs of 16-bit numbers and add both products to a 32-bit
 // sum.
 #pragma once
 
 #include <posenc/attention/decode/widened.hpp>
 #include <posenc/kernels/convert.hpp>
 
-#include <cmath>
+#include <bit>
+#include <cstdint>
 #include <limits>
 
 #if defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && \
@@ -16,14 +17,14 @@
 namespace posenc::inline POSENC_ISA::detail {
 
 #if defined(POSENC_BF16_PAIRS)
-/// bf16 as it lies; sums are float.
+/// bf16 as stored; sums are float.
 struct bf16_products {
   using stored = bf16;
   using sums = __m512;
 
   static constexpr bool in_integers = false;
 
-  /// 16 numbers as bf16, to nearest even.
+  /// Rounds 16 numbers to bf16, to nearest even.
   [[gnu::always_inline]] static void narrow(const float* from, float, char* to) noexcept {
     kernels::store(to, _mm512_cvtneps_pbh((__m512)kernels::load<kernels::vector<float>>(from)));
   }
@@ -35,14 +36,14 @@ struct bf16_products {
 #endif
 
 #if defined(__AVX512VNNI__)
-/// int8 widened to 16 bits, against 15 bits and a sign; sums are 32-bit integers, and exact.
+/// int8 widened to 16 bits, times 16-bit signed integers; sums are exact 32-bit integers.
 struct int8_products {
   using stored = std::int8_t;
   using sums = kernels::vector<std::int32_t>;
 
   static constexpr bool in_integers = true;
 
-  /// 16 numbers times `factor` as whole numbers of 16 bits.
+  /// Rounds 16 numbers times `factor` to 16-bit integers.
   [[gnu::always_inline]] static void narrow(const float* from, float factor, char* to) noexcept {
     const __m512 scaled = (__m512)(kernels::load<kernels::vector<float>>(from) * factor);
     kernels::store(to, _mm512_maskz_cvtepi32_epi16(0xffff, _mm512_maskz_cvtps_epi32(0xffff, scaled)));
@@ -56,26 +57,22 @@ struct int8_products {
 };
 #endif
 
-/// The largest size among `count` numbers, in whole vectors; NaN if one of them is not finite.
+/// The largest magnitude of `count` numbers, read as whole vectors; infinity or NaN if any is. By the bits, whose order is
+/// that of magnitudes, because fast math drops NaN.
 inline float largest_size(const float* x, index_t count) noexcept {
-  using vector = kernels::vector<float>;
-  vector largest{}, undefined{};
+  using vector = kernels::vector<std::int32_t>;
+  vector largest{};
   for (index_t i = 0; i < count; i += kernels::lanes<float>) {
-    const vector value = kernels::load<vector>(x + i);
-    const vector size = value < vector{} ? -value : value;
+    const vector size = kernels::load<vector>(x + i) & 0x7fff'ffff;
     largest = size > largest ? size : largest;
-    undefined += value - value;
   }
-  float sum[1];
-  const vector all[1] = {undefined};
-  sum_lanes(all, sum);
-  return largest_lane(largest) + sum[0];
+  return std::bit_cast<float>(largest_lane(largest));
 }
 
-/// 1 / step, or 0 where that is no number.
+/// 1 / step, or 0 if that is not finite.
 inline float inverse_of(float step) noexcept { return step >= std::numeric_limits<float>::min() ? 1 / step : 0.0F; }
 
-/// A cache line as groups of 32 elements, one load each.
+/// A cache line as groups of 32 elements, each read with one load.
 template <class Products>
 struct pair_line {
   static constexpr index_t group = 32;
@@ -83,7 +80,7 @@ struct pair_line {
   static constexpr index_t num_groups = num_elements / group;
 };
 
-/// Keys against packed queries of 16 bits. The packed rows begin with a factor for each.
+/// Keys times packed 16-bit queries. Packed rows are preceded by one factor per row.
 template <class Products>
 struct pair_keys {
   using S = typename Products::stored;
@@ -94,7 +91,7 @@ struct pair_keys {
     return factors + rows * padded<elements>(dim) / 2;
   }
 
-  /// query: [dim, rounded up to whole lines], not scaled, zeros at its end.
+  /// query: [dim, rounded up to whole lines], not scaled, zero-padded.
   template <int Rows>
   static void pack(const float* query, index_t dim, float scale, int row, float* packed) noexcept {
     const auto most = static_cast<float>(std::min<index_t>(32767, 0x7fff'ff00 / (128 * std::max<index_t>(dim, 1))));
@@ -152,8 +149,8 @@ struct pair_keys {
   }
 };
 
-/// Values times weights of 16 bits. Of 32 columns the low halves of their four quarters come first, then the high
-/// halves: as unpacking pairs of rows leaves them.
+/// Values times 16-bit weights. Each 32 columns are stored in the order in which unpacking pairs of rows leaves them:
+/// the low halves of their four quarters, then the high halves.
 template <class Products>
 struct pair_values {
   using S = typename Products::stored;
@@ -162,7 +159,7 @@ struct pair_values {
   static constexpr index_t half = elements::group / 2;
 
   static constexpr index_t output_size(index_t rows, index_t dim) noexcept { return rows * padded<elements>(dim); }
-  /// Weights of 16 bits for four rows, their factors, and integer sums.
+  /// 16-bit weights of four rows, their factors, and integer sums.
   static constexpr index_t extra_size(index_t stride, index_t dim) noexcept {
     return max_shared_rows * (stride / 2 + (in_integers ? padded<elements>(dim) : 0)) + kernels::lanes<float>;
   }
@@ -186,7 +183,7 @@ struct pair_values {
       char* narrow = narrow_weights(extra) + g * stride * 2;
       if constexpr (in_integers) {
         scale_weights(row, count, scales);
-        extra[g] = largest_size(row, count) / 32767;  // NaN, and so is the row, if a scale that counts is no number
+        extra[g] = largest_size(row, count) / 32767;  // not finite, and so is the row, if a scale in use is not
       }
       for (index_t j = 0; j < count; j += kernels::lanes<float>)
         Products::narrow(row + j, in_integers ? inverse_of(extra[g]) : 1.0F, narrow + 2 * j);
@@ -262,7 +259,7 @@ struct pair_values {
   }
 
  private:
-  // Where columns d to d + 3 of a row stand in the output.
+  // The place of columns d to d + 3 of a row in the output.
   template <int Rows, class F>
   static void each_four(index_t dim, int row, F f) noexcept {
     for (index_t first = 0; first < dim; first += elements::group) {

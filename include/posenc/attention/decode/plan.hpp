@@ -1,5 +1,4 @@
-// How one call of decoding is cut: which heads a task handles together, which stretch of keys, and what memory it
-// needs.
+// How a decoding call is divided into tasks: heads, stretches of keys, and memory.
 #pragma once
 
 #include <posenc/attention/decode/pairs.hpp>
@@ -13,7 +12,7 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// By which instructions keys and values of a call are multiplied.
+/// Selects the kernels for keys and values.
 template <class Q, class K>
 struct keys_by {
   using type = widened_keys<K, compute_t<Q>>;
@@ -24,11 +23,11 @@ struct values_by {
 };
 #if defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && defined(POSENC_BF16_PAIRS)
 template <>
-struct keys_by<bf16, bf16> {  // of other queries a bf16 would be a part
+struct keys_by<bf16, bf16> {  // other queries would lose bits if rounded to bf16
   using type = pair_keys<bf16_products>;
 };
 template <>
-struct values_by<bf16, bf16> {  // weights rounded to bf16 show in no output that is rounded to bf16
+struct values_by<bf16, bf16> {  // rounding weights to bf16 does not matter if the output is bf16
   using type = pair_values<bf16_products>;
 };
 #endif
@@ -41,21 +40,21 @@ requires std::same_as < compute_t<O>,
 float > struct values_by<std::int8_t, O> { using type = pair_values<int8_products>; };
 #endif
 
-/// Queries of a call that decoding handles at most, and rows (query heads times queries) that share a pass over keys.
+/// Most queries per call of this path, and most rows (query heads times queries) that share a pass over keys.
 inline constexpr index_t max_decode_queries = 12;
 inline constexpr index_t max_decode_rows = 32;
-/// Bytes of keys in a block. Where a token's heads lie side by side, all heads meet as many keys before any goes on, and
-/// these and the next ones stay in L2 beside their values; which is smaller where vectors are.
+/// Bytes of keys in a block. If a token's heads are contiguous, all heads process one block of keys before any goes on:
+/// these keys, the next ones and their values must fit L2, assumed smaller on machines with narrower vectors.
 inline constexpr index_t bytes_of_keys = index_t{32} * 1024;
 inline constexpr index_t bytes_of_all_heads = index_t{kernels::vector_bytes >= 64 ? 128 : 64} * 1024;
-/// Keys in a block at most: 256 products of 15 bits and int8 fit 32 bits.
+/// Most keys in a block: sums of 256 products of 15 bits and int8 fit 32 bits.
 inline constexpr index_t max_decode_keys = 256;
-/// Columns that kernels may write or read beyond the last key.
+/// Columns beyond the last key that kernels may read or write.
 inline constexpr index_t spare_columns = 16;
-/// Stretches of keys that a call is split into at most, and keys in one at least.
+/// Most stretches of keys in a call, and fewest keys in a stretch.
 inline constexpr index_t max_splits = 32;
 inline constexpr index_t min_keys_a_split = 512;
-/// Bytes that a task may take of the stack when the caller gives no workspace.
+/// Stack bytes of a task if the caller gives no workspace.
 inline constexpr index_t decode_stack_bytes = index_t{64} * 1024;
 
 constexpr index_t round_up(index_t value, index_t unit) noexcept { return (value + unit - 1) / unit * unit; }
@@ -63,23 +62,24 @@ constexpr index_t round_up(index_t value, index_t unit) noexcept { return (value
 /// A task's arrays.
 template <real T>
 struct decode_memory {
-  T* queries;     // [units] of packed rows
-  T* output;      // [units] of rows as the values' kernel keeps them
+  T* queries;     // [units], packed rows
+  T* output;      // [units], rows in the layout of the values' kernel
   T* largest;     // [units, rows]
   T* sum;         // [units, rows]
-  T* scratch;     // [units, heads] of the encoding
+  T* scratch;     // [units, heads], of the encoding
   T* scores;      // [rows, score_stride]
-  T* extra;       // of the values' kernel
-  T* zeros;       // a row of them
+  T* extra;       // for the values' kernel
+  T* zeros;       // a row of zeros
   T* some_rows;   // [max_shared_rows, max(head_dim, value_dim)], in whole lines
-  T* not_finite;  // [units, rows]: 0 where the output is
+  T* not_finite;  // [units, rows]: 0 if the output is finite
   T* key_scales;
   T* value_scales;
   T* content_queries;  // [units, rows, head_dim]
   T* content_keys;     // [keys, head_dim]
 };
 
-/// A unit is one key-value head with as many of its query heads as share a pass. All units of a call are alike.
+/// A unit is one key-value head with as many of its query heads as share a pass. All units of a call have the same
+/// size.
 template <class Q, class K, class V, class O, class E>
 class decode_plan {
  public:
@@ -91,7 +91,7 @@ class decode_plan {
   static constexpr index_t lanes = kernels::lanes<T>;
 
   index_t num_queries, head_dim, value_dim, num_heads;
-  index_t heads_a_unit, num_units, units_a_kv_head, rows;  // rows: of a unit
+  index_t heads_a_unit, num_units, units_a_kv_head, rows;  // rows per unit
   index_t block_keys;
   key_range range;  // keys that any query sees
   index_t num_splits = 1, keys_a_split = 0;
@@ -123,7 +123,7 @@ class decode_plan {
     split();
   }
 
-  /// Whether this call is one of few queries.
+  /// Whether the call has few queries.
   static bool suits(index_t num_queries) noexcept { return num_queries <= max_decode_queries; }
 
   index_t num_tasks() const noexcept { return num_splits * (num_units / units_a_task); }
@@ -133,7 +133,7 @@ class decode_plan {
   bool reads_content() const noexcept { return reads_content_; }
   index_t scratch() const noexcept { return scratch_; }
 
-  /// Values that a worker needs for itself, and those that hold all partial results.
+  /// Number of values per worker and, below, for all partial results.
   index_t values_a_worker() const noexcept {
     index_t count = lanes;
     cut([&](index_t values) {
@@ -146,7 +146,7 @@ class decode_plan {
   index_t values_of_parts() const noexcept {
     return num_splits > 1 ? num_splits * num_heads * num_queries * part_size() : 0;
   }
-  /// Values that hold whatever a call of these shapes may need, also one that sees fewer keys.
+  /// Number of values for any call of these shapes, including those that see fewer keys.
   index_t most_values(index_t num_workers) const noexcept {
     decode_plan most = *this;
     most.units_a_task = token_major ? num_units : 1;
@@ -162,7 +162,7 @@ class decode_plan {
     return fit_unsplit(available / num_workers, num_workers);
   }
 
-  /// The same without a split, of what each worker has.
+  /// The same without splitting keys; `available` is per worker.
   bool fit_unsplit(index_t available, index_t num_workers) noexcept {
     num_splits = 1;
     keys_a_split = range.end - range.first;
@@ -194,8 +194,8 @@ class decode_plan {
     return std::clamp(bytes / row / spare_columns * spare_columns, spare_columns, max_decode_keys);
   }
 
-  // By the shapes alone, so that a result does not depend on who runs it. An encoding that keeps something from block
-  // to block has to see all of them.
+  // Depends only on shapes, so that results do not depend on the number of workers. An encoding with scratch must see
+  // all blocks in order, so its keys are not split.
   void split() noexcept {
     const index_t num_keys = range.end - range.first;
     keys_a_split = num_keys;
@@ -226,7 +226,7 @@ class decode_plan {
   }
 
  public:
-  /// Values of a unit's packed queries, and of its first `row` rows.
+  /// Number of values of a unit's packed queries, and of its first `row` rows.
   index_t packed_queries() const noexcept { return packed_queries_; }
   index_t packed_queries_before(index_t row) const noexcept {
     index_t size = 0;
@@ -237,7 +237,7 @@ class decode_plan {
   index_t packed_output() const noexcept { return packed_output_before(rows_padded()); }
   index_t packed_output_before(index_t row) const noexcept { return value_kernel::output_size(row, value_dim); }
 
-  /// Calls f(integral_constant<int, count>, first) for groups of four rows, and the two or one left over; three are
+  /// Calls f(integral_constant<int, count>, first) for groups of four rows, then two or one; three left over count as
   /// four.
   template <class F>
   static void for_row_groups(index_t count, F f) noexcept {

@@ -1,4 +1,4 @@
-// Sums across the lanes of several vectors at once.
+// Horizontal sums of several vectors at once.
 #pragma once
 
 #include <posenc/kernels/vectors.hpp>
@@ -50,8 +50,8 @@ template <class V>
   }
 }
 
-/// out[i] = the sum of the lanes of v[i], for a multiple of four vectors: one tree of additions for all of them, in
-/// which lanes move as rarely as they can.
+/// out[i] = the sum of the lanes of v[i], for a multiple of four vectors: one tree of additions for all, with as few
+/// shuffles as possible.
 template <class Number, int Count, class V>
 [[gnu::always_inline]] inline void sum_lanes(const V (&v)[Count], Number* out) noexcept {
   constexpr int lanes = static_cast<int>(sizeof(V) / sizeof(Number));

@@ -1,4 +1,4 @@
-// The softmax of a few query rows that share their keys, block by block.
+// Online softmax of a few query rows that share their keys.
 #pragma once
 
 #include <posenc/attention/decode/sums.hpp>
@@ -11,9 +11,9 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// Of one query row and some keys: the largest score, the sum of exp(score - largest), and as many values weighted
-/// so. The maximum starts at the lowest number, not at minus infinity: a row that only meets minus infinities then
-/// has differences that are minus infinite rather than undefined, and its sum stays zero without a test.
+/// The state of one query row over some keys: the largest score, the sum of exp(score - largest), and the values
+/// weighted likewise. The maximum starts at the lowest number rather than minus infinity: in a row of only minus
+/// infinities, differences are then minus infinity instead of NaN, and the sum stays zero without a test.
 template <real T>
 struct partial_row {
   T* largest;
@@ -26,7 +26,7 @@ struct partial_row {
     *sum = *other.sum;
     std::copy_n(other.output, value_dim, output);
   }
-  /// Takes in what another has seen.
+  /// Merges the state of other keys.
   void add(const partial_row& other) const noexcept {
     rescale(std::max(*largest, *other.largest));
     const T other_factor = std::exp(*other.largest - *largest);
@@ -35,13 +35,13 @@ struct partial_row {
     for (index_t d = 0; d < value_dim; ++d) output[d] += other_factor * other.output[d];
   }
 
-  /// A score that joins the softmax and has no value.
+  /// Adds a score without a value to the softmax.
   void add_sink(T sink) const noexcept {
     rescale(std::max(*largest, sink));
     *sum += std::exp(sink - *largest);
   }
 
-  /// log of the sum of exp of all scores: minus infinity without any.
+  /// log(sum of exp(score)); minus infinity without scores.
   T log_sum_exp() const noexcept {
     return *sum == T(0) ? -std::numeric_limits<T>::infinity() : *largest + std::log(*sum);
   }
@@ -56,7 +56,7 @@ struct partial_row {
   }
 };
 
-/// Whether all of them are numbers: by the exponent, because fast math takes any comparison for true.
+/// Whether all values are finite, tested by exponent, because fast math may assume that they are.
 template <real T>
 bool all_finite(const T* values, index_t count) noexcept {
   using bits_t = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
@@ -70,8 +70,8 @@ bool all_finite(const T* values, index_t count) noexcept {
   return finite;
 }
 
-/// Scores [Rows, count], `stride` apart, become weights relative to the largest so far; what was summed before is
-/// scaled to them. Columns up to a whole vector become zeros. Returns whether any weight is not zero.
+/// Replaces scores [Rows, count], `stride` apart, by weights relative to the largest score so far, and rescales earlier
+/// sums. Pads columns to a whole vector with zeros. Returns whether any weight is not zero.
 template <int Rows, real T>
 [[gnu::noinline]] bool weigh(T* __restrict scores, index_t stride, index_t count, T* __restrict largest,
                              T* __restrict sum, T* __restrict output, index_t output_size) noexcept {
@@ -87,7 +87,7 @@ template <int Rows, real T>
 #pragma GCC unroll 4
     for (int g = 0; g < Rows; ++g) {
       const vector score = kernels::load<vector>(scores + g * stride + j);
-      top[g] = score > top[g] ? score : top[g];  // a NaN never wins; it reaches the sum, and so its row, as exp(NaN)
+      top[g] = score > top[g] ? score : top[g];  // NaN is skipped here and reaches the sum, and so its row, as exp(NaN)
     }
   }
   vector sums[4] = {};
@@ -99,7 +99,7 @@ template <int Rows, real T>
     const T factor = std::exp(largest[g] - new_largest);
     largest[g] = new_largest;
     sum[g] *= factor;
-    // Outputs hold a vector of each row in turn.
+    // Vectors of the rows alternate in the output.
     for (index_t i = g * lanes; i < output_size; i += Rows * lanes) {
       kernels::store(output + i, kernels::load<vector>(output + i) * factor);
     }

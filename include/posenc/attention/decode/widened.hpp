@@ -1,4 +1,4 @@
-// Scores and weighted values of a few query rows, with every element widened to the compute type.
+// Scores and weighted values of a few query rows, with elements widened to the compute type.
 #pragma once
 
 #include <posenc/attention/decode/lines.hpp>
@@ -6,23 +6,23 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// Query rows that share the reading of a key: four, or the two or one left over.
+/// Most query rows that share the read of a key; two or one at the end.
 inline constexpr int max_shared_rows = 4;
 
-/// Keys at a time: with the rows, as many accumulators as hide the latency of a multiply-add and fit the registers.
+/// Keys at a time: enough accumulators to hide multiply-add latency that still fit the registers.
 template <int Rows>
 inline constexpr int keys_at_once = Rows == 4 && kernels::num_registers < 32 ? 2 : 4;
 
-/// Query rows are packed line by line, within a line vector by vector, within a vector row by row.
+/// Packed queries are ordered by line, then vector, then row.
 template <class S, real T>
 struct widened_keys {
   using elements = line<S, T>;
   using vector = typename elements::vector;
 
-  /// Values of T that `rows` packed queries take.
+  /// Number of values of T for `rows` packed queries.
   static constexpr index_t packed_size(index_t rows, index_t dim) noexcept { return rows * padded<elements>(dim); }
 
-  /// query: [dim, rounded up to whole lines], not scaled, zeros at its end.
+  /// query: [dim, rounded up to whole lines], not scaled, zero-padded.
   template <int Rows>
   static void pack(const T* __restrict query, index_t dim, T scale, int row, T* __restrict packed) noexcept {
     for (index_t first = 0; first < dim; first += elements::num_elements) {
@@ -75,7 +75,7 @@ struct widened_keys {
   }
 };
 
-/// A weight of zero hides a scale that is no number. Whole vectors are read and written.
+/// weights *= scales, in whole vectors; a weight of zero stays zero even if its scale is NaN.
 template <real T>
 void scale_weights(T* weights, index_t count, const T* scales) noexcept {
   using vector = kernels::vector<T>;
@@ -86,7 +86,7 @@ void scale_weights(T* weights, index_t count, const T* scales) noexcept {
   }
 }
 
-/// Outputs lie as packed queries do.
+/// Outputs have the layout of packed queries.
 template <class S, real T>
 struct widened_values {
   using elements = line<S, T>;
@@ -106,21 +106,20 @@ struct widened_values {
       });
     }
   }
-  /// The other way round.
+  /// The inverse of unpack.
   template <int Rows>
   static void repack(const T* __restrict columns, index_t dim, int row, T* __restrict output) noexcept {
     widened_keys<S, T>::template pack<Rows>(columns, dim, T(1), row, output);
   }
 
-  /// Weights become what `add` multiplies values with.
+  /// Applies scales to the weights, as `add` expects them.
   template <int Rows>
   static void begin(T* weights, index_t stride, index_t count, const T* scales, index_t, T*) noexcept {
     if (scales == nullptr) return;
     for (int g = 0; g < Rows; ++g) scale_weights(weights + g * stride, count, scales);
   }
 
-  /// output += weights * values; columns of weights beyond the last value up to a multiple of four meet a row of
-  /// zeros.
+  /// output += weights * values; weights beyond the last value, up to a multiple of four, are multiplied by zeros.
   template <int Rows>
   [[gnu::noinline]] static void add(const cache_rows<S>& values, index_t dim, const S* zeros,
                                     const T* __restrict weights, index_t stride, index_t, T* __restrict output, T*,
@@ -135,12 +134,12 @@ struct widened_values {
   static void end(index_t, index_t, T*, T*) noexcept {}
 
  private:
-  /// Whether the sums of a line stay in registers that would not hold the weights of so many values that reading and writing
-  /// sums in between did not matter.
+  /// Whether the sums of a line are kept in registers: with few registers, keeping weights instead would cover too few
+  /// values to amortize loading and storing the sums.
   template <int Rows>
   static constexpr bool sums_fit = kernels::num_registers < 32 && Rows* elements::num_vectors <= 8;
 
-  /// A few values at a time, whose weights stay in registers.
+  /// Adds a few values at a time, with their weights in registers.
   template <int Rows>
   static void add_by_rows(const cache_rows<S>& values, index_t dim, const S* zeros, const T* __restrict weights,
                           index_t stride, T* __restrict output, const lines_to_fetch& next) noexcept {
@@ -180,7 +179,7 @@ struct widened_values {
     }
   }
 
-  /// A line of all values at a time.
+  /// Adds all values, one line at a time.
   template <int Rows>
   static void add_by_lines(const cache_rows<S>& values, index_t dim, const T* __restrict weights, index_t stride,
                            T* __restrict output, const lines_to_fetch& next) noexcept {
@@ -192,7 +191,7 @@ struct widened_values {
     }
     if (left == 0) return;
     constexpr index_t num_copies = 16;
-    S copies[num_copies][elements::num_elements] = {};  // with zeros up to a whole line
+    S copies[num_copies][elements::num_elements] = {};  // zero-padded to a whole line
     for (index_t first = 0; first < values.count; first += num_copies) {
       const index_t count = std::min(values.count - first, num_copies);
       for (index_t j = 0; j < count; ++j) {

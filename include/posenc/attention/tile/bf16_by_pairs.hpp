@@ -1,4 +1,4 @@
-// Products of a tile of bf16 by vectors of AVX512-BF16, which multiply pairs and add both products to a float.
+// Products of a tile of bf16 with AVX512-BF16, which multiplies pairs and adds both products to a float.
 #pragma once
 
 #include <posenc/attention/block_output.hpp>
@@ -26,7 +26,7 @@ struct block_arithmetic<bf16_pair> {
   using vector = kernels::vector<std::int32_t>;
   using sums = kernels::vector<float>;
 
-  // Read as bytes, because rows of bf16 are read as pairs where they lie.
+  // Read through memcpy, because rows of bf16 are read as pairs in place.
   [[gnu::always_inline]] static vector broadcast(const bf16_pair* a) noexcept {
     std::int32_t bits;
     std::memcpy(&bits, a, sizeof bits);
@@ -44,13 +44,13 @@ struct bf16_unit {
     explicit in_use(bool) noexcept {}
   };
 
-  /// Weights rounded to bf16 show in no output that is rounded to bf16.
+  /// Everything is bf16: rounding weights to bf16 does not matter if the output is bf16.
   template <class Q, class K, class V, class O>
   static constexpr bool multiplies =
       std::same_as<Q, bf16>&& std::same_as<K, bf16>&& std::same_as<V, bf16>&& std::same_as<O, bf16>;
   static constexpr index_t min_queries_of_parts = 0;
 
-  /// Pairs of a row that are multiplied at once: rows and columns are padded to them.
+  /// Pairs of a row that are multiplied at once: rows and columns are padded to multiples of it.
   static constexpr index_t pairs_at_once = 1;
   static constexpr index_t max_queries = block_queries;
   static constexpr index_t max_tiles_at_once = 1;
@@ -81,7 +81,7 @@ struct bf16_unit {
     index_t num_tiles;
     index_t num_keys;  // padded
 
-    /// Rows that have their bit in `left_out` are zeros, and those from `count` on.
+    /// Rows with a bit in `left_out`, and rows from `count` on, become zeros.
     template <bool Asked, class Source>
     bool load(index_t /*tile*/, const Source& source, index_t head, index_t first, index_t count,
               std::uint64_t left_out) const noexcept {
@@ -99,7 +99,7 @@ struct bf16_unit {
     }
   };
 
-  /// output[q][c] += sum over keys of the tile of weights[k][q] * values[k][c].
+  /// output[q][c] += sum over the tile's keys of weights[k][q] * values[k][c].
   template <int PartsOfWeights, int PartsOfValues>
   static void add_values(const weight_pairs<PartsOfWeights>& weights, const key_range* /*seen*/, index_t /*first*/,
                          index_t /*end*/, const values<PartsOfValues>& values, const block_output<float>& output,

@@ -1,4 +1,4 @@
-// Products of a tile of bf16 by the matrix unit of AMX.
+// Products of a tile of bf16 with the AMX matrix unit.
 #pragma once
 
 #include <posenc/attention/block_output.hpp>
@@ -25,7 +25,7 @@ namespace matrix_products {
 
 namespace registers = kernels::matrix_registers;
 
-/// Rows and columns of a register of sums; the pairs of its operands' rows are as many.
+/// Rows and columns of a register of sums, and pairs per row of its operands.
 inline constexpr index_t side = registers::num_rows;
 static_assert(side == pair_rows::side);
 
@@ -38,9 +38,10 @@ template <int M, int N, class F>
   (std::make_integer_sequence<int, M * N>{});
 }
 
-inline constexpr int first_of_a = 4, first_of_b = 6;  // registers; sums are those before
+inline constexpr int first_of_a = 4, first_of_b = 6;  // registers; those before hold sums
 
-// Two functions, not one that is told the step between registers: compilers would add it anew in the loop, for 3 % of all.
+// Two functions, not one with a parameter for the step between registers: compilers would add it again in the loop,
+// which costs 3 % of the total.
 template <int M, int Part>
 [[gnu::always_inline]] inline void load_a(const pair_rows& a, index_t k) noexcept {
   for_each_register<M, 1>([&]<int m, int>() __attribute__((always_inline)) {
@@ -62,8 +63,8 @@ template <int M, int N>
   });
 }
 
-/// Adds products of pairs [k, k + side) of all parts but those that are beyond a last place of the whole. One operand
-/// changes at a time, where it can. `beside` is called between one product and the next.
+/// Adds products of pairs [k, k + side), of all parts but those below the last place of the whole product. One operand
+/// changes at a time where possible. Calls `beside` between products.
 template <int M, int N, int PartsA, int PartsB, class Beside>
 [[gnu::always_inline]] inline void add_products_of_parts(const pair_rows& a, const pair_columns& b, index_t k,
                                                          Beside& beside) noexcept {
@@ -97,10 +98,9 @@ template <int M, int N, int PartsA, int PartsB, class Beside>
   add_products<M, N>();
 }
 
-/// to[m][n] = sum over pairs k of a[m][k] * b[k][n], added to what is there if `adds`; M x N registers of sums. b is
-/// in squares.
-/// `for_each_side` calls with the first of each so many pairs. A sum is rounded no more often than if the numbers had been
-/// multiplied whole, because the unit rounds it once for 32 of them.
+/// to[m][n] = sum over pairs k of a[m][k] * b[k][n], plus what is there if `adds`, for M x N registers of sums. b is in
+/// squares. `for_each_side` calls its argument with the first of every `side` pairs. A sum is rounded no more often
+/// than if numbers had not been split, because the unit rounds it once per 32 of them.
 template <int M, int N, int PartsA, int PartsB, class ForEachSide, class Beside>
 [[gnu::always_inline]] inline void multiply(const pair_rows& a, const pair_columns& b, ForEachSide for_each_side,
                                             bool adds, float* to, index_t to_stride, Beside& beside) noexcept {
@@ -117,7 +117,7 @@ template <int M, int N, int PartsA, int PartsB, class ForEachSide, class Beside>
   });
   for_each_register<M, N>([&]<int m, int n>() __attribute__((always_inline)) {
     registers::store<2 * m + n>(to + m * side * to_stride + n * side, to_stride * bytes);
-    if constexpr (m == 0 && n + 1 == N && M > 1) beside();  // all stores at once would wait for one another
+    if constexpr (m == 0 && n + 1 == N && M > 1) beside();  // stores all at once would wait for one another
   });
 }
 template <int M, int N, int PartsA, int PartsB, class ForEachSide>
@@ -127,7 +127,7 @@ template <int M, int N, int PartsA, int PartsB, class ForEachSide>
   multiply<M, N, PartsA, PartsB>(a, b, for_each_side, adds, to, to_stride, nothing);
 }
 
-/// Calls f.operator()<count>(first) for [first, end) by two sides, and by one where no more is left.
+/// Calls f.operator()<2>(first) for every two sides of [first, end), and f.operator()<1>(first) for a single last one.
 template <class F>
 [[gnu::always_inline]] inline void for_sides(index_t first, index_t end, F f) noexcept {
   for (; first + side < end; first += 2 * side) f.template operator()<2>(first);
@@ -143,18 +143,18 @@ struct bf16_unit {
 
   template <class Q, class K, class V, class O>
   static constexpr bool multiplies = sum_of_bf16<Q>&& sum_of_bf16<K>&& sum_of_bf16<V>;
-  /// Queries that have to meet the keys for taking them apart to pay.
+  /// Least number of queries for which splitting numbers into parts pays.
   static constexpr index_t min_queries_of_parts = 32;
 
-  /// Pairs of a row that are multiplied at once: rows and columns are padded to them.
+  /// Pairs of a row that are multiplied at once: rows and columns are padded to multiples of it.
   static constexpr index_t pairs_at_once = matrix_products::side;
 
-  // Products are so fast that reading operands from L2 is what they wait for. A block of 32 queries stays in L1 beside its
-  // scores, and outputs are read and written once for two tiles of keys.
+  // Products are so fast that they wait for operands from L2. A block of 32 queries stays in L1 beside its scores, and
+  // outputs are read and written once for two tiles of keys.
   static constexpr index_t max_queries = 2 * matrix_products::side;
   static constexpr index_t max_tiles_at_once = 2;
 
-  /// How often products of a tile call what is beside them.
+  /// How often the products of a tile call `beside`.
   static constexpr index_t num_calls(index_t num_pairs, index_t num_columns, index_t num_keys, int products_of_scores,
                                      int products_of_values) noexcept {
     using namespace matrix_products;
@@ -183,27 +183,29 @@ struct bf16_unit {
         });
   }
 
-  // The weights are an operand as the softmax makes them, if values are turned: once for all queries that meet them.
-  static constexpr bool sums_columns = true;  // of outputs
+  // Values are transposed, once for all queries that meet them, so that weights are an operand as the softmax stores
+  // them.
+  static constexpr bool sums_columns = true;  // outputs are columns
 
   template <int Parts>
   using weights = weight_pairs<Parts>;
 
-  static constexpr bool takes_squares = true;  // of keys
+  static constexpr bool takes_squares = true;  // keys are in squares
   static pair_columns columns(bf16_pair* memory, index_t num_pairs, index_t num_columns, index_t /*stride*/) noexcept {
     return pair_columns::in_squares(memory, num_pairs, num_columns);
   }
 
-  /// Columns of values in squares, pairs of keys along them.
+  /// Columns of values in squares, with pairs of keys along the columns.
   template <int Parts>
   struct values {
     bf16_pair* memory;    // [parts, columns, tiles, keys of a tile / 2]
-    index_t stride;       // of a row of values where there are such
+    index_t stride;       // of rows of values; not used for columns
     index_t num_columns;  // padded
     index_t num_tiles;
     index_t num_keys;  // of a tile, padded
 
-    /// Rows that have their bit in `left_out` are zeros, and those from `count` on. False if a number is not ordinary.
+    /// Rows with a bit in `left_out`, and rows from `count` on, become zeros. Returns false if a number is not
+    /// ordinary.
     template <bool Asked, class Source>
     bool load(index_t tile, const Source& source, index_t head, index_t first, index_t count,
               std::uint64_t left_out) const noexcept {
@@ -226,7 +228,7 @@ struct bf16_unit {
     index_t column_stride() const noexcept { return num_tiles * num_keys / 2; }
     index_t part_stride() const noexcept { return num_columns * column_stride(); }
 
-    /// Two sides of rows, a side of columns. Of rows that are to be pairs the ones are turned, then the others.
+    /// Loads two sides of rows by one side of columns. Even rows are transposed, then odd ones, which pair with them.
     template <class S, bool Asked>
     void load_square(const S* const* rows, bool all_there, index_t column, index_t num_columns_of_row, bf16_pair* to,
                      ordinary_so_far<Asked>& ordinary) const noexcept {
@@ -245,8 +247,8 @@ struct bf16_unit {
     }
   };
 
-  /// output[c][q] = sum over keys of tiles [first, end) of values[k][c] * weights[k][q], added to what is there if `adds`; of
-  /// each tile those that the block sees.
+  /// output[c][q] = sum over the keys of tiles [first, end) that the block sees of values[k][c] * weights[k][q], plus
+  /// what is there if `adds`.
   template <int PartsOfWeights, int PartsOfValues, class Beside>
   [[gnu::noinline]] static void add_values(const weight_pairs<PartsOfWeights>& weights, const key_range* seen,
                                            index_t first, index_t end, const values<PartsOfValues>& values,

@@ -1,5 +1,5 @@
-// Numbers as sums of bf16, in pairs, as the instructions want it that multiply two at a time and add both products to a
-// float.
+// Splits numbers into bf16 parts, stored in pairs for instructions that multiply two at a time and add both products to
+// a float.
 #pragma once
 
 #include <posenc/attention/key_source.hpp>
@@ -21,22 +21,23 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// Two bf16 that lie side by side, the first in the lower half.
+/// Two adjacent bf16, the first in the lower half.
 struct bf16_pair {
   std::uint32_t bits;
 };
 
 inline constexpr index_t pairs_of(index_t count) noexcept { return (count + 1) / 2; }
 
-/// Rows of pairs, part after part: the numbers are sums of their parts.
+/// Rows of pairs, one part after the other; a number is the sum of its parts.
 struct pair_rows {
   static constexpr index_t side = 16;
 
   const bf16_pair* data;
   index_t stride;
   index_t part_stride = 0;
-  /// Sixteen rows' first sixteen pairs lie together, then those that follow, then the next sixteen rows. A matrix register
-  /// is read from one place then, for a tenth of a product's time. `stride` counts as if rows lay one after the other.
+  /// The first sixteen pairs of sixteen rows are contiguous, then their next sixteen pairs, then the next sixteen rows.
+  /// A matrix register is then one contiguous read, which saves a tenth of a product's time. `stride` is as if each row
+  /// were contiguous.
   bool in_squares = false;
 
   index_t row_step() const noexcept { return in_squares ? side : stride; }
@@ -44,8 +45,8 @@ struct pair_rows {
   pair_rows from(index_t offset) const noexcept { return {data + offset, stride, part_stride, in_squares}; }
 };
 
-/// Columns of pairs, part after part, by sides of sixteen. In squares a side's pairs lie one after the other, and as rows
-/// those of all columns do.
+/// Columns of pairs, one part after the other, in groups of sixteen. In squares the pairs of a group are contiguous, as
+/// rows those of all columns are.
 struct pair_columns {
   static constexpr index_t side = pair_rows::side;
 
@@ -61,7 +62,7 @@ struct pair_columns {
     return {data, stride, side, num_pairs * stride};
   }
 
-  /// Pair k of the sixteen columns from one on that is a multiple of a side.
+  /// Pair k of sixteen columns from `column` on, a multiple of `side`.
   bf16_pair* at(index_t k, index_t column) const noexcept { return data + k * pair_step + column / side * side_step; }
   pair_columns from(index_t k, index_t column) const noexcept {
     return {at(k, column), pair_step, side_step, part_stride};
@@ -71,13 +72,13 @@ struct pair_columns {
 template <class S>
 concept sum_of_bf16 = std::same_as<S, bf16> || std::same_as<S, f16> || std::same_as<S, float>;
 
-/// How many bf16 a number of this type is the sum of: exactly if it is finite, and of floats if it is ordinary.
+/// Number of bf16 parts of a type: their sum is exact for finite numbers; for floats, if they are ordinary.
 template <class S>
 inline constexpr int num_parts = std::same_as<S, bf16>  ? 1
                                  : std::same_as<S, f16> ? 2
                                                         : 3;
 
-/// How many products of parts make up a product: all but those that are beyond a last place of it.
+/// Number of products of parts in a product: all but those below its last place.
 constexpr int products_of_parts(int parts_of_a, int parts_of_b) noexcept {
   int count = 0;
   for (int a = 0; a < parts_of_a; ++a) count += std::min(parts_of_b, 3 - a);
@@ -86,41 +87,42 @@ constexpr int products_of_parts(int parts_of_a, int parts_of_b) noexcept {
 
 #if defined(__AVX512BF16__)
 
-/// Upper halves lane by lane side by side; lower halves are zero.
+/// Pairs the upper halves, lane by lane; the lower halves of `second` must be zero.
 [[gnu::always_inline]] inline kernels::vector<std::uint32_t> upper_halves(kernels::vector<float> first,
                                                                           kernels::vector<float> second) noexcept {
   using words = kernels::vector<std::uint32_t>;
   return std::bit_cast<words>(first) >> 16 | std::bit_cast<words>(second);
 }
 
-/// Takes the nearest bf16 out of each number, and puts them side by side.
+/// Subtracts the nearest bf16 from each number, and returns these as pairs.
 [[gnu::always_inline]] inline kernels::vector<std::uint32_t> take_nearest(kernels::vector<float>& first,
                                                                           kernels::vector<float>& second) noexcept {
   using words = kernels::vector<std::uint32_t>;
   const auto take = [](kernels::vector<float> & x) __attribute__((always_inline)) {
     auto nearest = std::bit_cast<kernels::vector<float>>((std::bit_cast<words>(x) + 0x8000U) & 0xffff'0000U);
-    kernels::hide_origin(nearest);  // fast math may not know what x - nearest is
+    kernels::hide_origin(nearest);  // keeps fast math from simplifying x - nearest
     x -= nearest;
     return nearest;
   };
   return upper_halves(take(first), take(second));
 }
 
-/// Stores two vectors of numbers, lane by lane side by side, part after part: each of what the ones before leave.
+/// Stores two vectors of numbers as pairs, one part after the other; each part is of what the parts before leave.
 template <int Parts>
 [[gnu::always_inline]] inline void store_parts(kernels::vector<float> first, kernels::vector<float> second,
                                                bf16_pair* to, index_t part_stride) noexcept {
 #pragma GCC unroll 3
   for (int p = 0; p + 1 < Parts; ++p) kernels::store(to + p * part_stride, take_nearest(first, second));
-  kernels::store(to + (Parts - 1) * part_stride, upper_halves(first, second));  // of such sums lower halves are zero
+  kernels::store(to + (Parts - 1) * part_stride, upper_halves(first, second));  // the remainders' lower halves are zero
 }
 
-/// Whether numbers are ordinary: zero, or large enough for their last part not to be subnormal, which instructions take
-/// for zero, and small enough for their products to be finite. Nobody asks where all are bf16, whose products are whole.
+/// Records whether all numbers seen are ordinary: zero, or large enough that the last part is not subnormal, which the
+/// instructions treat as zero, and small enough that products are finite. Not needed if all are bf16, whose products
+/// are exact.
 template <bool Asked>
 struct ordinary_so_far {
   using words = kernels::vector<std::uint32_t>;
-  words least = words{} - 1;  // magnitude less one, which zero passes as the largest of all
+  words least = words{} - 1;  // magnitude minus one, so that zero wraps to the largest
   words largest = {};
 
   [[gnu::always_inline]] void see(kernels::vector<float> x) noexcept {
@@ -135,7 +137,7 @@ struct ordinary_so_far {
   }
 };
 
-/// A row in vectors of float, with zeros behind its end.
+/// A vector of float from a row, with zeros beyond its end.
 template <class S>
 [[gnu::always_inline]] inline kernels::vector<float> widen_some(const S* row, index_t at, index_t count) noexcept {
   constexpr index_t lanes = kernels::lanes<float>;
@@ -145,7 +147,7 @@ template <class S>
   return kernels::load<kernels::vector<float>>(some);
 }
 
-/// Pairs of a row in a vector, with zeros behind its end.
+/// A vector of pairs from a row, with zeros beyond its end.
 [[gnu::always_inline]] inline kernels::vector<std::uint32_t> some_pairs(const bf16* row, index_t at,
                                                                         index_t count) noexcept {
   constexpr index_t size = 2 * kernels::lanes<std::uint32_t>;
@@ -162,7 +164,8 @@ template <bool Asked>
   ordinary.see(std::bit_cast<kernels::vector<float>>(pairs & 0xffff'0000U));
 }
 
-/// A row as whole vectors of pairs along it, part after part; zeros behind head_dim. `pair_step` as that of `pair_rows`.
+/// Splits a row into whole vectors of pairs, one part after the other, with zeros beyond head_dim. `pair_step` is as in
+/// `pair_rows`.
 template <class S, bool Asked>
 [[gnu::always_inline]] inline void split_row(const S* row, index_t head_dim, index_t num_pairs, bf16_pair* to,
                                              index_t pair_step, index_t part_stride,
@@ -190,7 +193,8 @@ template <class S, bool Asked>
   }
 }
 
-/// Sixteen columns of as many rows, each a vector. Row i is row(i), which may be null unless `all_there`: then it is zeros.
+/// Loads sixteen columns of sixteen rows, one vector per column. Row i is row(i), zeros if null; none is if
+/// `all_there`.
 template <bool Asked, class Row>
 [[gnu::always_inline]] inline void load_columns(Row row, bool all_there, index_t column, index_t num_columns,
                                                 kernels::vector<float> (&columns)[16],
@@ -207,8 +211,8 @@ template <bool Asked, class Row>
   kernels::transpose_square(columns);
 }
 
-/// Pair d / 2 of column i is columns d and d + 1 of row first + i; zeros from `count` on and beyond head_dim up to
-/// `num_pairs`. False if a number is not ordinary.
+/// Stores columns d and d + 1 of row first + i as pair d / 2 of column i, with zeros from `count` on and beyond
+/// head_dim up to `num_pairs`. Returns false if a number is not ordinary.
 template <bool Asked, class S>
 bool load_query_pairs(head_view<S> x, index_t head, index_t first, index_t count, index_t num_pairs,
                       const pair_columns& to, index_t padded_queries) noexcept {
@@ -241,8 +245,8 @@ bool load_query_pairs(head_view<S> x, index_t head, index_t first, index_t count
   return ordinary.all();
 }
 
-/// Rows of keys as pairs along a row: `to` says where, in memory at `memory`. Zeros behind head_dim up to `num_pairs`, and
-/// from `count` on up to `padded_rows`. False if a number is not ordinary.
+/// Stores rows of keys as pairs along the row, at `memory` in the layout of `to`, with zeros beyond head_dim up to
+/// `num_pairs` and from `count` on up to `padded_rows`. Returns false if a number is not ordinary.
 template <bool Asked, class Source>
 bool load_key_pairs(const Source& keys, index_t head, index_t first, index_t count, index_t padded_rows,
                     index_t num_pairs, bf16_pair* memory, const pair_rows& to) noexcept {
@@ -259,7 +263,7 @@ bool load_key_pairs(const Source& keys, index_t head, index_t first, index_t cou
   return ordinary.all();
 }
 
-/// Whether rows of keys can be multiplied where they lie, as `load_key_pairs` would put them; then `pairs` is set.
+/// Whether rows of keys are already laid out as `load_key_pairs` would store them; if so, sets `pairs` to them.
 template <class Source>
 bool as_pairs_lie(const Source& keys, index_t head, index_t first, index_t count, index_t padded_rows,
                   index_t num_pairs, pair_rows& pairs) noexcept {
@@ -275,7 +279,7 @@ bool as_pairs_lie(const Source& keys, index_t head, index_t first, index_t count
   }
 }
 
-/// A bit for each row that holds a number which is not ordinary.
+/// A bit for each row with a number that is not ordinary.
 template <class Source>
 std::uint64_t rows_that_are_not_ordinary(const Source& source, index_t head, index_t first, index_t count) noexcept {
   std::uint64_t found = 0;
@@ -294,7 +298,7 @@ inline bool all_are_finite(const bf16* row, index_t count) noexcept {
   return finite != 0;
 }
 
-/// A bit for each row that holds something that is not finite.
+/// A bit for each row with a value that is not finite.
 template <class Source>
 std::uint64_t rows_that_are_not_finite(const Source& source, index_t head, index_t first, index_t count) noexcept {
   std::uint64_t found = 0;

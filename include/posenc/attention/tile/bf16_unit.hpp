@@ -1,4 +1,4 @@
-// By which instructions a tile of bf16 is multiplied, if there are any that are faster than widening.
+// Selects the instructions that multiply tiles of bf16, if any are faster than widening.
 #pragma once
 
 #include <posenc/isa.hpp>

@@ -1,4 +1,4 @@
-// A bias of distance, evaluated once for each distance of a head instead of once for each pair.
+// A bias of distance, evaluated once per distance of a head instead of once per pair.
 #pragma once
 
 #include <posenc/attention/masks.hpp>
@@ -12,7 +12,7 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// The distances of a call whose positions are consecutive: the pair of query row q and key row k stands at place
+/// The distances of a call whose positions are consecutive: query row q and key row k have the distance at place
 /// q - k + num_keys - 1.
 struct consecutive_distances {
   index_t num_queries = 0;
@@ -22,18 +22,18 @@ struct consecutive_distances {
   index_t count() const noexcept { return std::max<index_t>(0, num_queries + num_keys - 1); }
   index_t place(index_t query, index_t key) const noexcept { return query - key + num_keys - 1; }
 
-  /// The places that a band lets through.
+  /// The places that a band allows.
   key_range seen(const index_band& band, index_t query_offset) const noexcept {
-    const index_t zero = num_keys - 1 - query_offset;  // place of two equal indices
+    const index_t zero = num_keys - 1 - query_offset;  // place of equal indices
     const index_t farthest = count() + std::abs(query_offset);
-    const auto bounded = [&](index_t difference) {  // before the sum, because a band may be unbounded
+    const auto bounded = [&](index_t difference) {  // clamped before the sum, because a band may be unbounded
       return std::clamp<index_t>(zero + std::clamp(difference, -farthest, farthest), 0, count());
     };
     return {bounded(band.first), bounded(band.end)};
   }
 };
 
-/// table[place] = bias of the distance at that place, zeros where no pair is seen and up to `size`.
+/// table[place] = bias of the distance at that place; zero outside of `seen`, up to `size`.
 template <class T, class E>
 void tabulate_bias(const E& encoding, index_t head, const consecutive_distances& distances, key_range seen, T* table,
                    index_t size) noexcept {
@@ -43,7 +43,7 @@ void tabulate_bias(const E& encoding, index_t head, const consecutive_distances&
                       table + seen.first);
 }
 
-/// scores[k][q] = scale * scores[k][q] + bias[q - k], of the queries that see key k and some beside them.
+/// scores[k][q] = scale * scores[k][q] + bias[q - k], for queries that see key k, rounded out to whole vectors.
 template <class T>
 void add_bias_rows(T* scores, index_t stride, index_t padded_queries, T scale, const T* bias,
                    const tile_edges& edges) noexcept {

@@ -1,4 +1,4 @@
-// The two products of a tile: scores of keys and queries, and values weighted by them.
+// The two products of a tile: scores from keys and queries, and weighted values.
 #pragma once
 
 #include <posenc/attention/tile/register_block.hpp>
@@ -9,9 +9,9 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-// A tile lies in memory as [key][query]. Keys are then the broadcast operand of the first product as they lie, and the
-// transposed queries its vectors; the tile itself is the broadcast operand of the second, and values as they lie its
-// vectors. Maxima and sums of a query run down a lane. Nothing but the queries is ever transposed.
+// A tile is stored as [key][query]. In the first product keys are broadcast in place and the transposed queries are the
+// vectors; in the second the tile is broadcast and values in place are the vectors. Maxima and sums of a query stay in
+// one lane. Only the queries are ever transposed.
 
 /// Rows of keys or values in the compute type, `stride` apart.
 template <class T>
@@ -42,9 +42,9 @@ template <int N, class P, class T>
 
 }  // namespace block_products
 
-// P is T, or pairs of something narrower, whose products are added up in T.
+// P is T, or pairs of a narrower type whose products are summed in T.
 
-/// scores[k][q] = sum over d < depth of keys[k][d] * queries[d][q], of what edges let through and some beside it.
+/// scores[k][q] = sum over d < depth of keys[k][d] * queries[d][q], for all visible pairs and some masked ones.
 template <class P, class T>
 [[gnu::noinline]] void multiply_keys(const tile_rows<P>& keys, index_t depth, const P* queries, T* scores,
                                      index_t stride, index_t padded_queries, const tile_edges& edges) noexcept {
@@ -54,12 +54,12 @@ template <class P, class T>
     for (; q + block_vectors * lanes <= padded_queries; q += block_vectors * lanes)
       block_products::score_columns<block_vectors>(q, keys, depth, queries, scores, stride, edges);
   }
-  // On an edge the narrowest blocks leave most of what is masked away.
+  // On an edge the narrowest blocks skip most masked pairs.
   for (; q < padded_queries; q += lanes)
     block_products::score_columns<1>(q, keys, depth, queries, scores, stride, edges);
 }
 
-/// output[q][c] += sum over k of weights[k][q] * values[k][c]; a row of pairs holds two keys.
+/// output[q][c] += sum over k of weights[k][q] * values[k][c]. A row of pairs holds two keys.
 template <class P, class T>
 [[gnu::noinline]] void add_values(const P* weights, index_t stride, const tile_rows<P>& values, index_t padded_columns,
                                   T* output, index_t output_stride, const tile_edges& edges) noexcept {

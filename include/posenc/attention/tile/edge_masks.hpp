@@ -1,4 +1,4 @@
-// Minus infinity over what the queries of a tile do not see.
+// Masks scores on the edge of what queries see with minus infinity.
 #pragma once
 
 #include <posenc/attention/tile/visible_keys.hpp>
@@ -10,10 +10,10 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// Which scores to write: those of register blocks that are partly seen, which is all that the softmax reads, or all.
+/// Which masked scores to write: only those in computed register blocks, which are all that the softmax reads, or all.
 enum class masked_part { computed, all };
 
-/// Keys that all of the queries [first, end) see, those past the last query aside.
+/// Keys that all of the queries [first, end) see, ignoring queries past the last one.
 inline tile_edges::range keys_of_all(const tile_edges& edges, index_t first, index_t end) noexcept {
   tile_edges::range keys{0, edges.num_keys};
   for (index_t q = first; q < std::min(end, edges.num_queries); ++q)

@@ -1,4 +1,4 @@
-// 2^x of vectors, for weights of a softmax.
+// Vectorized 2^x, for softmax weights.
 #pragma once
 
 #include <posenc/kernels/larger.hpp>
@@ -15,16 +15,16 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// Some processors take a hundred times as long for a product or a sum that is subnormal. No weight is near that, nor is
-/// its product with a value of usual size, nor the last of three bf16 that it is the sum of.
+/// Some processors take a hundred times as long if a product or sum is subnormal. With this limit no weight is near
+/// that, nor its product with a value of usual size, nor the last of its three bf16 parts.
 inline constexpr int least_exponent = -101;
 
-/// 2^x for x up to 127, within 2.2 ulp; 0 below half of 2^least_exponent, so also of minus infinity. NaN stays NaN.
+/// 2^x for x up to 127, within 2.2 ulp; 0 for x below least_exponent - 0.5, so also for minus infinity. NaN stays NaN.
 template <class V>
 [[gnu::always_inline]] inline V power_of_two(V x) noexcept {
   if constexpr (std::is_same_v<V, kernels::vector<float>>) {
 #if defined(__AVX512DQ__)
-    // Instructions for both ends of it: x less the whole number below, and a product with 2 to the power of that.
+    // There are instructions for both ends: x minus its floor, and multiplying by 2^floor(x).
     const __mmask16 counts = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(least_exponent - 0.5F), _CMP_NLT_UQ);
     const V part = (V)_mm512_maskz_reduce_ps(0xffff, (__m512)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
     V p = part * 0.00188529736F + 0.00897337589F;
@@ -35,8 +35,8 @@ template <class V>
     return (V)_mm512_maskz_scalef_ps(counts, (__m512)p, (__m512)x);
 #else
     using bits_t = kernels::vector<std::int32_t>;
-    // 1.5 * 2^23 brings the nearest whole number to the lowest bits of a sum; so much more, and it is zero where x is below
-    // the least, and a biased exponent else: of 2^x less a power that the polynomial makes up for.
+    // Adding 1.5 * 2^23 rounds to an integer in the low bits; adding `bias` too makes those bits a biased exponent,
+    // zero at the lower clamp. The polynomial makes up for the remaining factor `rest`.
     constexpr int bias = 1 - least_exponent;
     constexpr float rounder = 12582912.0F + bias;
     x = kernels::larger(V{} - float{bias}, x);  // in this order, so that NaN is kept
@@ -44,7 +44,7 @@ template <class V>
     bits_t exponent;
     std::memcpy(&exponent, &rounded, sizeof rounded);
 #if defined(__FAST_MATH__)
-    // Fast math takes (x + rounder) - rounder for x.
+    // Fast math simplifies (x + rounder) - rounder to x.
     const V whole = __builtin_convertvector(exponent - (0x4b40'0000 + bias), V);
 #else
     const V whole = rounded - rounder;
@@ -60,7 +60,7 @@ template <class V>
     p = p * part + rest * 0.240222420861F;
     p = p * part + rest * 0.69314697761F;
     p = p * part + rest;
-    return p * scale;  // a product, and not a sum of bits, which could make a number of a NaN
+    return p * scale;  // a product, not a sum of bits, which could turn a NaN into a number
 #endif
   } else {
     for (index_t l = 0; l < static_cast<index_t>(sizeof x / sizeof x[0]); ++l) x[l] = std::exp2(x[l]);

@@ -1,4 +1,4 @@
-// A product of matrices, one block of registers at a time.
+// Matrix products, one register block at a time.
 #pragma once
 
 #include <posenc/kernels/vectors.hpp>
@@ -7,27 +7,27 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// Vectors that a block is wide, and rows that it is high for each width: as many accumulators as leave registers for a row
-/// of `b` and one broadcast, which hides the latency of a multiply-add and has each row of `b` loaded least often.
+/// Width of a block in vectors, and its height in rows by width: as many accumulators as leave registers for a row of
+/// `b` and one broadcast, to hide multiply-add latency and load `b` least often.
 inline constexpr int block_vectors = kernels::num_registers >= 32 ? 4 : 2;
 constexpr int block_rows(int vectors) { return vectors == block_vectors ? 6 : 8; }
 
-/// How elements of a block are multiplied: by one that every lane takes, and onto a sum.
+/// Arithmetic on the elements of a block: broadcast, and multiply-add.
 template <class T>
 struct block_arithmetic {
   using vector = kernels::vector<T>;
   using sums = vector;
 
   [[gnu::always_inline]] static vector broadcast(const T* a) noexcept {
-    return *a - vector{};  // minus zero costs nothing; plus zero must turn -0 into +0
+    return *a - vector{};  // x - 0 is a no-op; x + 0 is not, because it turns -0 into +0
   }
   [[gnu::always_inline]] static vector multiply_add(vector sum, vector factor, vector row) noexcept {
     return sum + factor * row;
   }
 };
 
-/// Calls finish(m, n, sum over k < depth of a[m * a_row + k * a_step] * b[k * b_step + n * lanes]). Strides that are
-/// constants become displacements. What a sum is added to is read at its end: at its start, all would wait for it.
+/// Calls finish(m, n, sum over k < depth of a[m * a_row + k * a_step] * b[k * b_step + n * lanes]). Constant strides
+/// become displacements. `finish` reads what a sum is added to; reading it first would stall the whole block.
 template <int M, int N, class T, class RowStride, class Step, class Stride, class Finish>
 [[gnu::always_inline]] inline void multiply_block(const T* __restrict a, RowStride a_row, Step a_step,
                                                   const T* __restrict b, Stride b_step, index_t depth,
@@ -69,8 +69,7 @@ template <int M, class F>
   for (; i < end; ++i) f.template operator()<1>(i);
 }
 
-/// Calls f.operator()<count>(first) for `columns` in groups of vectors, none of them one vector wide where two groups
-/// of several can be formed.
+/// Calls f.operator()<count>(first) for `columns` in groups of vectors, avoiding groups of one vector where possible.
 template <class T, class Columns, class F>
 [[gnu::always_inline]] inline void for_column_groups(Columns columns, F f) {
   constexpr index_t lanes = kernels::lanes<T>;

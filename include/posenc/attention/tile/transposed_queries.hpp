@@ -1,4 +1,4 @@
-// A block of queries as the vectors of a product: scaled, and a column for each.
+// Loads a block of queries, scaled and transposed, as the vectors of a product.
 #pragma once
 
 #include <posenc/kernels/convert.hpp>
@@ -12,10 +12,10 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// Rows that are turned at once.
+/// Rows that are transposed at once.
 inline constexpr index_t turned_rows = 4;
 
-/// to[d][i] = scale * rows[i][d] of four rows, four by four, because every instruction set has shuffles for it.
+/// to[d][i] = scale * rows[i][d] for four rows, in 4 x 4 blocks, for which every instruction set has shuffles.
 template <class T>
 void transpose_four_rows(const T* rows, index_t rows_stride, index_t head_dim, T scale, T* to,
                          index_t to_stride) noexcept {
@@ -42,8 +42,8 @@ void transpose_four_rows(const T* rows, index_t rows_stride, index_t head_dim, T
 }
 
 #if defined(__AVX512F__)
-/// to[j][i] = scale * rows[i][j] of as many rows and columns as a vector has lanes: one scale, or a vector of one for each
-/// column.
+/// to[j][i] = scale * rows[i][j] for as many rows and columns as a vector has lanes; `scale` is a number or a vector
+/// with one per column.
 template <class Scale>
 void transpose_square(const float* rows, index_t rows_stride, Scale scale, float* to, index_t to_stride) noexcept {
   using vector = kernels::vector<float>;
@@ -56,7 +56,7 @@ void transpose_square(const float* rows, index_t rows_stride, Scale scale, float
   for (int i = 0; i < n; ++i) kernels::store(to + i * to_stride, block[i]);
 }
 
-/// The same of any number of columns.
+/// The same for any number of columns.
 inline void transpose_vectors(const float* rows, index_t rows_stride, index_t head_dim, float scale, float* to,
                               index_t to_stride) noexcept {
   constexpr index_t n = kernels::lanes<float>;
@@ -68,7 +68,7 @@ inline void transpose_vectors(const float* rows, index_t rows_stride, index_t he
 }
 #endif
 
-/// to[d][i] = scale * rows[i][d] of a multiple of `turned_rows` rows.
+/// to[d][i] = scale * rows[i][d] for a multiple of `turned_rows` rows.
 template <class T>
 void transpose_rows(const T* rows, index_t rows_stride, index_t num_rows, index_t head_dim, T scale, T* to,
                     index_t to_stride) noexcept {
@@ -83,7 +83,7 @@ void transpose_rows(const T* rows, index_t rows_stride, index_t num_rows, index_
     transpose_four_rows(rows + i * rows_stride, rows_stride, head_dim, scale, to + i, to_stride);
 }
 
-/// to[d][i] = scale * x[first + i][d], zeros from `count` on; `some_rows` holds `turned_rows` rows.
+/// to[d][i] = scale * x[first + i][d], with zeros from `count` on; `some_rows` has room for `turned_rows` rows.
 template <class T, class S>
 void load_queries(head_view<S> x, index_t head, index_t first, index_t count, T scale, T* some_rows, T* to,
                   index_t stride, index_t padded_queries) noexcept {

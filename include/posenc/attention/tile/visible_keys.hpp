@@ -1,4 +1,4 @@
-// What a block of queries may see, so that tiles outside are left out and those on an edge are trimmed.
+// Keys that a block of queries may see, so that tiles outside are skipped and tiles on an edge are trimmed.
 #pragma once
 
 #include <posenc/attention/masks.hpp>
@@ -9,12 +9,12 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// Queries in a block, and keys in a tile: a tile of both stays in L1.
+/// Queries per block and keys per tile: a tile of scores fits L1.
 inline constexpr index_t block_queries = 64;
 inline constexpr index_t block_keys = 64;
 
-/// Of each query in a tile a range of keys, and of each key the least range of queries that holds all who see it; both
-/// counted from the tile's corner. In 32 bits, so that a comparison fills a vector of float.
+/// For each query in a tile the range of keys it sees, and for each key the smallest range of queries that contains all
+/// that see it, both relative to the tile. In 32 bits, so that comparisons match vectors of float.
 struct tile_edges {
   index_t num_queries = 0;
   index_t num_keys = 0;
@@ -29,7 +29,7 @@ struct tile_edges {
     bool empty() const noexcept { return first >= end; }
   };
 
-  /// Keys that any of the queries [first, end) sees. Queries past the last one see none.
+  /// Keys seen by any of the queries [first, end). Queries past the last one see none.
   range keys_of(index_t first, index_t end) const noexcept {
     if (whole) return {0, num_keys};
     range keys{num_keys, 0};
@@ -52,7 +52,7 @@ struct tile_edges {
   }
 };
 
-/// The ranges of keys of a block of queries, without the boolean mask.
+/// The key ranges of a block of queries, without the boolean mask.
 class visible_keys {
  public:
   visible_keys() noexcept = default;
@@ -69,10 +69,10 @@ class visible_keys {
   }
 
   index_t num_queries() const noexcept { return num_queries_; }
-  /// The least range that holds all keys which any query sees.
+  /// The smallest range that contains all keys seen by any query.
   key_range seen() const noexcept { return seen_; }
 
-  /// That of some keys, counted from the first of them.
+  /// The part of it within some keys, relative to the first of them.
   key_range seen_of(index_t first_key, index_t num_keys) const noexcept {
     return {std::clamp<index_t>(seen_.first - first_key, 0, num_keys),
             std::clamp<index_t>(seen_.end - first_key, 0, num_keys)};
@@ -113,8 +113,8 @@ class visible_keys {
   }
 
  private:
-  // Ranges of neighbours overlap as a rule, so the keys covered so far are kept as one range, gaps included, and each
-  // key is written once from either side.
+  // Adjacent queries usually have overlapping ranges, so the keys covered so far are kept as one range, including gaps,
+  // and each key is written once from either side.
   static void fill_queries(tile_edges& e) noexcept {
     std::fill_n(e.first_query, e.num_keys, static_cast<std::int32_t>(e.num_queries));
     std::fill_n(e.end_query, e.num_keys, 0);

@@ -1,4 +1,4 @@
-// Weights of a softmax as sums of bf16, in pairs of keys.
+// Softmax weights as sums of bf16 parts, in pairs of keys.
 #pragma once
 
 #include <posenc/attention/tile/bf16_pairs.hpp>
@@ -15,14 +15,15 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// Two vectors of numbers rounded to bf16, lane by lane side by side. A NaN need not stay one: it is in the sum, too.
+/// Rounds two vectors to bf16 and pairs them lane by lane. A NaN may be lost here, because it is in the sum of weights
+/// too.
 [[gnu::always_inline]] inline kernels::vector<std::uint32_t> rounded(kernels::vector<float> first,
                                                                      kernels::vector<float> second) noexcept {
   using words = kernels::vector<std::uint32_t>;
   return (std::bit_cast<words>(first) + 0x8000U) >> 16 | ((std::bit_cast<words>(second) + 0x8000U) & 0xffff'0000U);
 }
 
-/// Takes what the upper halves of two vectors are out of them, and puts it side by side.
+/// Subtracts their upper halves from two vectors, and returns these as pairs.
 [[gnu::always_inline]] inline kernels::vector<std::uint32_t> take_upper_halves(
     kernels::vector<float>& first, kernels::vector<float>& second) noexcept {
   using words = kernels::vector<std::uint32_t>;
@@ -34,7 +35,7 @@ namespace posenc::inline POSENC_ISA::detail {
   return upper_halves(take(first), take(second));
 }
 
-/// Weights of a tile, a column for each query: put there by a softmax that calls this for lanes of queries.
+/// The weights of a tile, one column per query; the softmax calls this for each vector of queries.
 template <int Parts>
 struct weights_of_tile {
   using vector = kernels::vector<float>;
@@ -42,7 +43,7 @@ struct weights_of_tile {
   pair_columns pairs;
   index_t num_keys;  // padded
 
-  /// Weights of key k by a function of it, zeros of those not seen. Returns their sum.
+  /// Stores weight(k) for each key k, zero for keys not seen. Returns the sum.
   template <class Weight>
   [[gnu::always_inline]] vector operator()(index_t q, tile_edges::range seen, Weight weight) const noexcept {
     vector sum[2] = {};
@@ -66,8 +67,8 @@ struct weights_of_tile {
     return sum[0] + sum[1];
   }
 
-  /// Weights of keys k and k + 1. Each is what is left of it when the parts before were taken; the last is rounded, unless
-  /// nothing would be.
+  /// Stores the weights of keys k and k + 1, one part after the other; each part is of what the parts before leave. The
+  /// last is rounded, except a third, which is exact.
   [[gnu::always_inline]] void put(index_t q, index_t k, vector lower, vector upper) const noexcept {
     bf16_pair* const at = pairs.at(k / 2, q);
 #pragma GCC unroll 3
@@ -77,7 +78,7 @@ struct weights_of_tile {
   }
 };
 
-/// Weights of a block of queries for several tiles of keys, one after the other.
+/// Weights of a block of queries for several consecutive tiles of keys.
 template <int Parts>
 struct weight_pairs {
   pair_columns pairs;

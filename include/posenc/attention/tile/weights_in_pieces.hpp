@@ -1,4 +1,4 @@
-// A softmax over a tile as work beside products.
+// The softmax over a tile, in pieces that overlap products.
 #pragma once
 
 #include <posenc/attention/online_softmax.hpp>
@@ -11,7 +11,7 @@
 
 namespace posenc::inline POSENC_ISA::detail {
 
-/// A piece is the weights of two keys and lanes of queries.
+/// A piece is the weights of two keys for a vector of queries.
 template <class Scores, int Parts>
 class weights_in_pieces {
  public:
@@ -19,7 +19,7 @@ class weights_in_pieces {
                     float scale, const weights_of_tile<Parts>& to) noexcept
       : rows_(rows), scores_(scores), edges_(edges), padded_queries_(padded_queries), scale_(scale), to_(to) {}
 
-  /// Comes before the pieces. True if what was summed before has to be scaled.
+  /// Call before the pieces. Returns true if earlier output has to be rescaled.
   bool follow() noexcept {
     bool scaled = false;
     for (index_t q = 0; q < padded_queries_; q += lanes)
@@ -72,7 +72,7 @@ class weights_in_pieces {
   float scale_;
   weights_of_tile<Parts> to_;
 
-  // Of the lanes that are under way.
+  // State of the current lanes.
   index_t first_query_ = 0;
   index_t key_ = 0;
   tile_edges::range seen_{};

@@ -1,4 +1,4 @@
-// Rows of a key source in the compute type: as they lie, or widened and brought together.
+// Rows of a key source in the compute type: in place, or widened into contiguous memory.
 #pragma once
 
 #include <posenc/attention/key_source.hpp>
@@ -31,7 +31,7 @@ void widen_row(const S* from, index_t count, T factor, T* to) noexcept {
   }
 }
 
-/// The scale of a quantised row; of others there is none.
+/// The scale of a quantized row, or 1.
 template <real T, class Piece>
 T scale_of_row(const Piece& piece, index_t token, index_t head) noexcept {
   if constexpr (requires { piece.scale(token, head); })
@@ -40,14 +40,14 @@ T scale_of_row(const Piece& piece, index_t token, index_t head) noexcept {
     return 1;
 }
 
-/// Row `token` of one head of a source, in T.
+/// Widens row `token` of one head of a source to T.
 template <real T, class Source>
 void widen_row_of(const Source& source, index_t token, index_t head, T* to) noexcept {
   const auto piece = source.block(token, 1);
   widen_row(piece.row(0, head), source.head_dim, scale_of_row<T>(piece, 0, head), to);
 }
 
-/// Rows [first, first + count) of one head of a source, in T, `stride` apart and with zeros up to it.
+/// Widens rows [first, first + count) of one head of a source to T, `stride` apart, zero-padded up to the stride.
 template <real T, class Source>
 void widen_rows(const Source& source, index_t head, index_t first, index_t count, T* to, index_t stride) noexcept {
   for (index_t done = 0; done < count;) {
@@ -62,7 +62,7 @@ void widen_rows(const Source& source, index_t head, index_t first, index_t count
   }
 }
 
-/// Has rows [first, first + count) of one head of a source come nearer.
+/// Prefetches rows [first, first + count) of one head of a source.
 template <class Source>
 void fetch_rows(const Source& source, index_t head, index_t first, index_t count) noexcept {
   for_each_row(source, head, first, count, [&](index_t, const auto* row) {
@@ -70,9 +70,8 @@ void fetch_rows(const Source& source, index_t head, index_t first, index_t count
   });
 }
 
-/// Whether the rows of a tile can be read where they are, in the compute type and one after the other; then `rows` is
-/// set. Rows that are far apart share sets of the cache, and are better brought together once for all queries that meet
-/// them.
+/// Whether the rows of a tile can be read in place: in the compute type and contiguous; if so, sets `rows` to them.
+/// Rows that are far apart share cache sets and are better copied once for all queries that read them.
 template <real T, class Source>
 bool as_they_lie(const Source& source, index_t head, index_t first, index_t count, tile_rows<T>& rows) noexcept {
   const auto piece = source.block(first, count);
@@ -85,14 +84,14 @@ bool as_they_lie(const Source& source, index_t head, index_t first, index_t coun
   }
 }
 
-/// What is not finite is told by the exponent, because fast math takes any comparison for true.
+/// Finiteness is tested by exponent, because fast math may assume that all values are finite.
 template <real T>
 struct exponent_of {
   using bits_t = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
   static constexpr bits_t mask = sizeof(T) == 4 ? bits_t{0x7f80'0000} : static_cast<bits_t>(0x7ff0'0000'0000'0000);
 };
 
-/// Of a whole number of vectors.
+/// `count` must be a multiple of the vector size.
 template <real T>
 bool all_are_finite(const T* rows, index_t count) noexcept {
   using bits_t = typename exponent_of<T>::bits_t;
@@ -114,7 +113,7 @@ bool all_are_finite(const T* rows, index_t count) noexcept {
   return std::all_of(each, each + 2 * kernels::lanes<T>, [](bits_t found) { return found < exponent; });
 }
 
-/// One bit for each row that holds something that is not finite; such rows are overwritten by zeros.
+/// Returns a bit for each row with a value that is not finite, and overwrites such rows with zeros.
 template <real T>
 std::uint64_t clear_rows_that_are_not_finite(T* rows, index_t stride, index_t count) noexcept {
   std::uint64_t found = 0;

@@ -1,4 +1,4 @@
-// Work that is done between the products of a matrix unit.
+// Work to be done between the products of a matrix unit.
 #pragma once
 
 #include <posenc/error.hpp>  // index_t
@@ -11,8 +11,8 @@ struct nothing_beside {
   void operator()() const noexcept {}
 };
 
-/// Some pieces of work, spread over calls. A matrix unit is busy for many cycles after each product, and the others are
-/// free then, but no processor looks so far ahead that it would find the work behind all products.
+/// Pieces of work, spread evenly over calls. A matrix unit is busy for many cycles after each product while the other
+/// units are free, but no processor looks far enough ahead to find the work behind all the products.
 class work_beside {
  public:
   using piece = void(void* of) noexcept;
@@ -41,7 +41,7 @@ class work_beside {
   piece* next_ = nullptr;
   void* of_ = nullptr;
   index_t left_ = 0;
-  index_t rate_ = 0, due_ = 0;  // pieces, in fractions
+  index_t rate_ = 0, due_ = 0;  // in fractions of a piece
 };
 
 }  // namespace posenc::inline POSENC_ISA::detail
