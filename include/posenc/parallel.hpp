@@ -31,7 +31,9 @@ class task_ref {
 ///     attend(q, k, v, out, e, {.run = {.threads = parallel_for(loop, pool.size())}});
 ///
 /// The loop must call `task(i, worker)` once for each i in [0, num_tasks), in any order, with worker in [0,
-/// num_workers), and return when all are done. Results do not depend on the order or on the number of workers.
+/// num_workers), and return when all are done. Results do not depend on the order. Nor do they depend on the number of
+/// workers, given no workspace or one of workspace_size(...) values for that many; with less, blocks are smaller, and
+/// bits may differ.
 class parallel_for {
  public:
   parallel_for() noexcept = default;

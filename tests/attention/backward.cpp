@@ -484,3 +484,13 @@ TEST_CASE("backward: NaN in a query reaches its own row and the keys it sees", "
     CHECK(std::isnan(trial.dv.view().row(t, 0)[0]) == (t <= 20));
   }
 }
+
+TEST_CASE("backward: there is a block of queries even where there are no queries", "[backward]") {
+  const no_encoding none;
+  const detail::backward_sizes<float> sizes(positions(0, 0), positions(0, 100), 16, 16, none, 0);
+  CHECK(sizes.walk == 1);
+  random_values random(33);
+  random_attention call = plain_call(random, 0, 2, 16);
+  call.num_keys = 100;
+  expect_reference_gradients<float>(random, call, none);
+}

@@ -221,6 +221,48 @@ TEST_CASE("decode: every layout of a cache gives the same bits", "[decode]") {
   }
 }
 
+TEST_CASE("decode: a cache in int8 is within the bounds that attend states, also of queries with outliers",
+          "[decode]") {
+  random_values random(14);
+  CAPTURE(random.seed());
+  const index_t head_dim = GENERATE(16, 512, 1024), num_keys = GENERATE(100, 700);
+  owned_heads<float> q(random, 1, 2, head_dim);
+  const quantized_heads k(random, num_keys, 1, head_dim), v(random, num_keys, 1, 8);
+  for (index_t h = 0; h < 2; ++h) q.view().row(0, h)[0] = 100;
+  owned_heads<float> out(1, 2, 8);
+  std::vector<float> lse(2);
+  const no_encoding none;
+  std::vector<float> workspace(static_cast<std::size_t>(workspace_size(q.view(), k.view(), v.view(), none)));
+  decode(q.view(), k.view(), v.view(), out.view(), none, {.lse = {lse.data(), 1, 2}, .run = {.workspace = workspace}});
+  const auto heads = attend_reference(q.view(), k.wide.view(), v.wide.view(), none);
+  const double of_query = 100 * (head_dim > 512 ? 0x1p-25 * static_cast<double>(head_dim) : 0x1p-16);
+  double score_error = 0;
+  for (index_t t = 0; t < num_keys; ++t) {
+    double size = 0;
+    for (index_t d = 0; d < head_dim; ++d) size += std::abs(static_cast<double>(k.wide.view().row(t, 0)[d]));
+    score_error = std::max(score_error, size * of_query / std::sqrt(static_cast<double>(head_dim)));
+  }
+  constexpr double of_float = 4 * 64 * 0x1p-23;  // scores are below 64
+  for (index_t h = 0; h < 2; ++h) {
+    const reference_head& head = heads[static_cast<std::size_t>(h)];
+    CHECK(std::abs(static_cast<double>(lse[static_cast<std::size_t>(h)]) - head.lse[0]) <= score_error + of_float);
+    double largest = 0;  // weight times scale, wherever blocks begin
+    for (index_t t = 0; t < num_keys; ++t) {
+      const double scale = static_cast<double>(v.scales[static_cast<std::size_t>(t)]);
+      largest = std::max(largest, head.weights(0, t) * scale);
+    }
+    for (index_t d = 0; d < 8; ++d) {
+      double of_weights = 0, spread = 0;
+      for (index_t t = 0; t < num_keys; ++t) {
+        of_weights += 0x1p-16 * largest * std::abs(static_cast<double>(v.view().row(t, 0)[d]));
+        spread += head.weights(0, t) * std::abs(static_cast<double>(v.wide.view().row(t, 0)[d]));
+      }
+      const double error = std::abs(static_cast<double>(out.view().row(0, h)[d]) - head.out(0, d));
+      CHECK(error <= of_weights * (1 + 2 * score_error) + 2 * (score_error + of_float) * spread);
+    }
+  }
+}
+
 TEMPLATE_TEST_CASE("decode: what stood in the workspace does not matter", "[decode]", float, double, bf16, f16) {
   using T = compute_t<TestType>;
   random_values random(13);

@@ -180,7 +180,11 @@ problem check_attend(head_view<Q> q, const K& keys, const V& values, head_view<O
 ///            depends only on the block sizes: within n epsilon of the row's condition. In float, weights below 2^-102
 ///            of the row's largest become zero. Where AMX multiplies (32 or more queries, or everything bf16), operands
 ///            are sums of bf16, to the same accuracy. With a bf16 output, AMX and AVX512-BF16 (used only if everything
-///            is bf16) round weights to bf16 and treat subnormal bf16 as zero.
+///            is bf16) round weights to bf16 and treat subnormal bf16 as zero. Where AVX512-VNNI multiplies int8 (up to
+///            12 queries), each row of q is rounded to within u = 2^-16 of its largest element (2^-25 head_dim from 512
+///            columns on), and weight times value scale to within 2^-16 of its largest in a block of up to 256 keys. A
+///            score is then off by up to u * max |q| * scale * sum |key|, an output by 2^-16 * max (weight * scale) *
+///            sum |int8 value|.
 template <class Q, key_source K, key_source V, class O, class E>
 void attend(unchecked_t, head_view<Q> q, const K& keys, const V& values, head_view<O> out, const E& encoding,
             const attend_options<compute_t<Q>>& options = {}) noexcept {

@@ -90,9 +90,10 @@ struct scores_to_weights {
         bound(scale_of_scores < T(1e38) ? T(1 << 23) : T(0)),  // or units might not be finite
         ordinary(kernels::all_of(is_ordinary())) {}
 
-  // Multiplying by log2(e) is fused with subtracting the maximum, but for large tops: their product is rounded by half a
-  // unit from 2^23 on, and by more than an exponent holds from 2^30 on. (Weights are off by one factor then, which their
-  // sum takes out again.) Decided per lane, so that a row's bits do not depend on its neighbors.
+  // Multiplying by log2(e) is fused with subtracting the maximum, except for large tops. The product of a top is
+  // rounded, by half a unit at 2^23 and by more than an exponent holds at 2^31; all weights of the row are then off by
+  // one factor, which their sum cancels as long as it is finite. Decided per lane, so that a row's bits do not depend
+  // on its neighbors.
   [[gnu::always_inline]] vector of_ordinary(vector score) const noexcept {
     if constexpr (std::same_as<T, float>)
       return power_of_two(score * units - shift);

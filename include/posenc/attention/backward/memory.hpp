@@ -7,6 +7,7 @@
 #include <posenc/attention/options.hpp>
 #include <posenc/hooks.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <new>
 #include <utility>
@@ -113,7 +114,7 @@ struct backward_sizes {
     by_parts = !whole_rows && queries.size() >= bf16_unit::min_queries_of_parts && split_products<T>::usable();
     const index_t blocks_in_cache = walk_bytes / (block_values() * static_cast<index_t>(sizeof(T)));
     const index_t num_blocks = (queries.size() + block_queries - 1) / block_queries;
-    walk = whole_rows ? 1 : std::clamp<index_t>(blocks_in_cache, 1, std::min(max_walk, num_blocks));
+    walk = whole_rows ? 1 : std::max<index_t>(1, std::min({blocks_in_cache, max_walk, num_blocks}));
   }
 
   /// Size of an array by distance, which tiles access in whole vectors.

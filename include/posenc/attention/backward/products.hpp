@@ -33,9 +33,9 @@ constexpr index_t row_stride(index_t columns) noexcept {
 template <class T>
 inline constexpr index_t tile_stride = row_stride<T>(block_queries);
 
-/// weight * gradient, and zero where the weight is: the gradient of a masked pair may have overflowed. The weight is told
-/// by its bits, because fast math takes zero times anything for zero. One comparison per vector, after as many products as
-/// a value has columns.
+/// weight * gradient, or zero where the weight is zero: the gradient of a masked pair may have overflowed. Tests the
+/// weight's bits, because fast math takes zero times anything for zero. It costs one comparison per vector, after as
+/// many products as a value has columns.
 template <class T>
 kernels::vector<T> weighted(kernels::vector<T> weight, kernels::vector<T> gradient) noexcept {
   using bits = kernels::vector<std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>>;

@@ -57,8 +57,8 @@ struct int8_products {
 };
 #endif
 
-/// The largest magnitude of `count` numbers, read as whole vectors; infinity or NaN if any is. By the bits, whose order is
-/// that of magnitudes, because fast math drops NaN.
+/// The largest magnitude of `count` numbers, read as whole vectors; infinity or NaN if any is. Compares bits, which are
+/// ordered as magnitudes are, because fast math drops NaN.
 inline float largest_size(const float* x, index_t count) noexcept {
   using vector = kernels::vector<std::int32_t>;
   vector largest{};
@@ -157,7 +157,8 @@ struct pair_values {
   using elements = pair_line<Products>;
   static constexpr bool in_integers = Products::in_integers;
   static constexpr index_t half = elements::group / 2;
-
+  static constexpr int num_pairs = 4;
+  static constexpr int num_values = 2 * num_pairs;  // at a time
   static constexpr index_t output_size(index_t rows, index_t dim) noexcept { return rows * padded<elements>(dim); }
   /// 16-bit weights of four rows, their factors, and integer sums.
   static constexpr index_t extra_size(index_t stride, index_t dim) noexcept {
@@ -185,8 +186,10 @@ struct pair_values {
         scale_weights(row, count, scales);
         extra[g] = largest_size(row, count) / 32767;  // not finite, and so is the row, if a scale in use is not
       }
-      for (index_t j = 0; j < count; j += kernels::lanes<float>)
+      index_t j = 0;
+      for (; j < count; j += kernels::lanes<float>)
         Products::narrow(row + j, in_integers ? inverse_of(extra[g]) : 1.0F, narrow + 2 * j);
+      std::memset(narrow + 2 * j, 0, 2 * num_values);  // of the values that `add` takes for zeros
     }
     if constexpr (in_integers)
       std::memset(integer_sums(extra, stride), 0, static_cast<std::size_t>(output_size(Rows, dim)) * 4);
@@ -196,8 +199,6 @@ struct pair_values {
   [[gnu::noinline]] static void add(const cache_rows<S>& values, index_t dim, const S* zeros, const float*,
                                     index_t stride, index_t offset, float* __restrict output, float* __restrict extra,
                                     const lines_to_fetch& next) noexcept {
-    constexpr int num_pairs = 4;
-    constexpr int num_values = 2 * num_pairs;
     using sums = typename Products::sums;
     const char* narrow = narrow_weights(extra) + 2 * offset;
     char* into = in_integers ? integer_sums(extra, stride) : reinterpret_cast<char*>(output);

@@ -194,8 +194,8 @@ class decode_plan {
     return std::clamp(bytes / row / spare_columns * spare_columns, spare_columns, max_decode_keys);
   }
 
-  // Depends only on shapes, so that results do not depend on the number of workers. An encoding with scratch must see
-  // all blocks in order, so its keys are not split.
+  // Depends only on shapes, so that results do not depend on the number of workers, as long as what is planned fits the
+  // workspace (`fit`). An encoding with scratch must see all blocks in order, so its keys are not split.
   void split() noexcept {
     const index_t num_keys = range.end - range.first;
     keys_a_split = num_keys;

@@ -112,11 +112,14 @@ struct widened_values {
     widened_keys<S, T>::template pack<Rows>(columns, dim, T(1), row, output);
   }
 
-  /// Applies scales to the weights, as `add` expects them.
+  /// Applies scales to the weights, as `add` expects them, and sets those to zero that it reads beyond the last one.
   template <int Rows>
   static void begin(T* weights, index_t stride, index_t count, const T* scales, index_t, T*) noexcept {
-    if (scales == nullptr) return;
-    for (int g = 0; g < Rows; ++g) scale_weights(weights + g * stride, count, scales);
+    for (int g = 0; g < Rows; ++g) {
+      T* row = weights + g * stride;
+      if (scales != nullptr) scale_weights(row, count, scales);
+      std::fill_n(row + count, keys_at_once<Rows> - 1, T(0));
+    }
   }
 
   /// output += weights * values; weights beyond the last value, up to a multiple of four, are multiplied by zeros.
