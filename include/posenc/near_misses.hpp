@@ -113,13 +113,15 @@ concept may_have_distance_bias = relative_bias<E, T> || requires(const E& e) {
 
 // clang-format on
 
-/// Has the adjoint of its score hook, of the same form: nothing else of what is named like one would be called. A bias
-/// that may turn out to depend on distance alone needs both that are called then.
+/// The adjoint of a bias of pairs, of the same form as the bias: kernels call no other.
 template <class E, class T>
-concept has_score_adjoint = (!may_have_distance_bias<E, T> ||
-                             has_backward_by_distance<E, T>)&&(relative_bias<E, T> ||
-                                                               (pairwise_bias<E, T> && has_backward_by_pair<E, T>) ||
-                                                               (tile_bias<E, T> && has_backward_by_tile<E, T>));
+concept has_backward_of_pairs = (pairwise_bias<E, T> && has_backward_by_pair<E, T>) ||
+                                (tile_bias<E, T> && has_backward_by_tile<E, T>);
+
+/// A bias that may turn out to depend on distance alone needs both adjoints, one for either case.
+template <class E, class T>
+concept has_score_adjoint = (relative_bias<E, T> || has_backward_of_pairs<E, T>)&&(!may_have_distance_bias<E, T> ||
+                                                                                   has_backward_by_distance<E, T>);
 
 // One struct for each place, whose members assert what may be wrong there. Instantiated by the functions that take
 // encodings, so that the message is in the first lines of the compiler's output.

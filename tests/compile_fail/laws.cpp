@@ -1,6 +1,8 @@
 // Laws of types that are not encodings, or not quite.
 #include <posenc/testing/laws.hpp>
 
+#include <span>
+
 using namespace posenc;
 
 struct decay {
@@ -11,6 +13,10 @@ struct decay {
   float bias(index_t, position_t distance) const { return -0.5F * static_cast<float>(distance); }
 #else
   float bias(index_t, position_t distance) const noexcept { return -0.5F * static_cast<float>(distance); }
+#endif
+#if POSENC_MISUSE == 3
+  // expect: this encoding has a member bias_backward that cannot be called as it must be
+  void bias_backward(index_t, position_t, std::span<float>, std::span<float>) const noexcept {}
 #endif
 };
 

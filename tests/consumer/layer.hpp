@@ -2,6 +2,8 @@
 // exceptions.
 #pragma once
 
+#include "wave.hpp"
+
 #include <posenc/attention/reference.hpp>
 #include <posenc/attention/self_attention.hpp>
 #include <posenc/eigen.hpp>
@@ -18,12 +20,6 @@
   double sum = 0;
   for (std::size_t i = 0; i < x.size(); ++i) sum += x[i] * std::cos(0.1 * static_cast<double>(i));
   return sum;
-}
-
-static std::vector<float> wave(posenc::index_t size, double step) {
-  std::vector<float> x(static_cast<std::size_t>(size));
-  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(std::sin(step * static_cast<double>(i)));
-  return x;
 }
 
 static double run_layer() {

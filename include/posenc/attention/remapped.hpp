@@ -230,11 +230,12 @@ template <element Q, element K, element V, element O, class E>
 void attention_remapped(head_view<Q> q, head_view<K> k, head_view<V> v, head_view<O> out, const E& encoding,
                         std::span<const remapped_part> parts, const attend_options<compute_t<Q>>& options = {}) {
   using key_type = std::remove_const_t<K>;
-  std::vector<detail::head_copy<key_type>> copies;
+  // Checked before anything is copied, with the keys as they are in each part's place.
   std::vector<head_view<const key_type>> keys(parts.size(), k);
   for (const remapped_part& part : parts) raise_if(check_rotate(encoding, k, real_positions(part.keys)).of("keys"));
   raise_if(check_remapped(q, std::span(std::as_const(keys)), v, out, encoding, parts, options));
   keys.clear();
+  std::vector<detail::head_copy<key_type>> copies;
   for (const remapped_part& part : parts) {
     copies.emplace_back(k);
     apply_to_keys(unchecked, encoding, copies.back().view(), real_positions(part.keys));

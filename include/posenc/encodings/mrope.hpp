@@ -125,7 +125,6 @@ inline void check_last_position(std::int64_t first, double offset) {
 ///     text    all three axes count up
 ///     vision  from the first free position s on: (s + floor(frame * time_interval), s + row, s + column), rows and
 ///             columns of merged patches; what follows starts at s + max(height, width) / spatial_merge_size
-///             merged patches; what follows starts at s + max(height, width) / spatial_merge_size
 ///
 /// Errors   negative sizes, a grid that does not divide by spatial_merge_size, a time_interval that is negative or not
 ///          finite, positions beyond 32 bits: invalid_argument.

@@ -214,7 +214,8 @@ void check_wrappers(const trial<S>& t, const E& e) {
 /// A type without hooks does not compile; hooks that change nothing are a violation, except for `no_encoding`.
 template <scalar S = float, class E>
 law_report check_encoding_laws(const E& encoding, const law_options& options = {}) {
-  static_assert(check_embedding_hook<E, S>() && check_query_key_hooks<E, S>() && check_score_hook<E, compute_t<S>>());
+  static_assert(check_embedding_hook<E, S>() && check_query_key_hooks<E, S>() && check_score_hook<E, compute_t<S>>() &&
+                check_score_adjoint<E, compute_t<S>>());
   static_assert(positional_encoding<E, S>,
                 "posenc: this is no positional encoding for this element type: it has none of the hooks that "
                 "concepts.hpp lists, so there is nothing to check");

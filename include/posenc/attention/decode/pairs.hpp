@@ -159,6 +159,7 @@ struct pair_values {
   static constexpr index_t half = elements::group / 2;
   static constexpr int num_pairs = 4;
   static constexpr int num_values = 2 * num_pairs;  // at a time
+
   static constexpr index_t output_size(index_t rows, index_t dim) noexcept { return rows * padded<elements>(dim); }
   /// 16-bit weights of four rows, their factors, and integer sums.
   static constexpr index_t extra_size(index_t stride, index_t dim) noexcept {
