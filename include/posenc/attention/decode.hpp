@@ -68,7 +68,7 @@ class decode_call {
   /// A stretch of keys, and the units that one task runs over it.
   struct stretch {
     index_t first_unit;
-    index_t split;  // counted from the last keys
+    index_t split;
     key_range keys;
   };
 
@@ -76,8 +76,8 @@ class decode_call {
     stretch s;
     s.first_unit = task / plan_.num_splits * plan_.units_a_task;
     s.split = task % plan_.num_splits;
-    s.keys.end = plan_.range.end - s.split * plan_.keys_a_split;
-    s.keys.first = std::max(plan_.range.first, s.keys.end - plan_.keys_a_split);
+    s.keys.first = plan_.range.first + s.split * plan_.keys_a_split;
+    s.keys.end = std::min(plan_.range.end, s.keys.first + plan_.keys_a_split);
     return s;
   }
 
@@ -114,8 +114,10 @@ class decode_call {
   template <bool Careful>
   void walk(const stretch& s, const decode_memory<T>& m) const noexcept {
     for (index_t unit = 0; unit < plan_.units_a_task; ++unit) begin_unit(s.first_unit + unit, unit, m);
-    for (index_t end = s.keys.end; end > s.keys.first; end -= plan_.block_keys) {
-      const index_t first = std::max(s.keys.first, end - plan_.block_keys);
+    const index_t num_blocks = plan_.blocks_of(s.keys);
+    for (index_t i = 0; i < num_blocks; ++i) {
+      const index_t first = s.keys.first + (plan_.ascending() ? i : num_blocks - 1 - i) * plan_.block_keys;
+      const index_t end = std::min(s.keys.end, first + plan_.block_keys);
       if (!filter_.touches(0, plan_.num_queries, first, end - first)) continue;
       position_t key_positions[max_decode_keys];
       if constexpr (score_encoding<E, T>) {
@@ -384,22 +386,22 @@ class decode_call {
     return lines_of_piece(source.block(b.first + offset, count), b.kv_head, source.head_dim);
   }
 
-  /// The block read next: the keys before these, or those of the next unit. If a token's heads are contiguous, each
-  /// unit prefetches its share of all heads, so that memory is read in order.
+  /// The block read next, or the first one of the next unit. If a token's heads are contiguous, each unit prefetches its
+  /// share of all heads, so that memory is read in order.
   template <class Source>
   lines_ahead lines_after(const Source& source, const block& b, index_t offset, index_t count) const noexcept {
-    index_t first = b.first - plan_.block_keys + offset;
+    const key_range range = plan_.range;
+    index_t first = b.first + (plan_.ascending() ? plan_.block_keys : -plan_.block_keys);
     index_t head = b.kv_head;
-    if (b.first <= plan_.range.first) {
-      if (plan_.units_a_task > 1 || b.unit() + 1 >= plan_.num_units)
-        first = b.first + offset;
-      else {
-        first = std::max(plan_.range.first, plan_.range.end - plan_.block_keys) + offset;
+    if (first < range.first || first >= range.end) {
+      first = b.first;
+      if (plan_.units_a_task == 1 && b.unit() + 1 < plan_.num_units) {
+        first = range.first + (plan_.ascending() ? 0 : (plan_.blocks_of(range) - 1) * plan_.block_keys);
         head = kv_head(b.unit() + 1);
       }
     }
-    first = std::clamp<index_t>(first, plan_.range.first, plan_.range.end - 1);
-    const auto piece = source.block(first, std::min(count, plan_.range.end - first));
+    first = std::min(first + offset, range.end - 1);
+    const auto piece = source.block(first, std::min(count, range.end - first));
     const index_t stride = stride_of(piece), dim = source.head_dim;
     if (plan_.units_a_task > 1 && stride == source.num_heads * dim && plan_.num_units == source.num_heads) {
       const auto* share = piece.row(0, 0) + head * count * dim;

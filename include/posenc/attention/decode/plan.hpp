@@ -132,6 +132,12 @@ class decode_plan {
   index_t row_size() const noexcept { return round_up(std::max(head_dim, value_dim), line_bytes); }
   bool reads_content() const noexcept { return reads_content_; }
   index_t scratch() const noexcept { return scratch_; }
+  /// Whether blocks of keys are visited from the first to the last, which hardware prefetchers follow up to a fifth faster
+  /// than the other way. An encoding with scratch sees them from the last to the first.
+  bool ascending() const noexcept { return scratch_ == 0; }
+  index_t blocks_of(const key_range& keys) const noexcept {
+    return (keys.end - keys.first + block_keys - 1) / block_keys;
+  }
 
   /// Number of values per worker and, below, for all partial results.
   index_t values_a_worker() const noexcept {
