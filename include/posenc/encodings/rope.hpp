@@ -17,6 +17,17 @@
 
 namespace posenc::inline POSENC_ISA {
 
+namespace detail {
+
+/// Whether the tokens are more than caches hold.
+template <element S>
+bool is_in_memory(head_view<S> x) noexcept {
+  constexpr index_t caches = index_t{8} << 20;  // bytes
+  return x.num_tokens * x.num_heads * x.head_dim > caches / static_cast<index_t>(sizeof(S));
+}
+
+}  // namespace detail
+
 /// Rows of cosines and sines, one per token or per position: from `fill_cos_sin`, or another library's cache.
 ///
 ///     two arrays [num_rows, num_pairs]         {cos, sin, num_rows, num_pairs}               (ONNX)
@@ -168,6 +179,15 @@ class rope {
   template <token_positions P, element... S>
   void turn_between(pairing read, pairing written, const P& p, direction way, double magnitude,
                     head_view<S>... x) const noexcept {
+    if ((detail::is_in_memory(x) || ...))
+      turn_tokens<true>(read, written, p, way, magnitude, x...);
+    else
+      turn_tokens<false>(read, written, p, way, magnitude, x...);
+  }
+
+  template <bool InMemory, token_positions P, element... S>
+  void turn_tokens(pairing read, pairing written, const P& p, direction way, double magnitude,
+                   head_view<S>... x) const noexcept {
     using T = std::common_type_t<compute_t<S>...>;
     const index_t num_tokens = p.size();
     alignas(64) T cos[kernels::max_pairs];
@@ -176,8 +196,8 @@ class rope {
       for (index_t first = 0; first < num_pairs(); first += kernels::max_pairs) {
         const index_t count = std::min(kernels::max_pairs, num_pairs() - first);
         angles(p, t, first, count, magnitude, cos, sin);
-        (kernels::rotate_heads(x.row(t, 0) + first_column_, x.num_heads, x.head_stride, read, num_pairs(), first, count,
-                               cos, sin, way),
+        (kernels::rotate_heads<InMemory>(x.row(t, 0) + first_column_, x.num_heads, x.head_stride, read, num_pairs(),
+                                         first, count, cos, sin, way),
          ...);
       }
       if (read == written) continue;
@@ -295,7 +315,7 @@ problem check_row_slice(cos_sin_rows<C> rows, index_t head_dim, index_t first_co
 }
 
 // Inlined, or the rows and the sizes would go through memory for each token.
-template <element S, element C>
+template <bool InMemory = false, element S, element C>
 [[gnu::always_inline]] inline void rotate_token(S* slice, index_t num_heads, index_t head_stride, pairing pairs,
                                                 cos_sin_rows<C> rows, index_t row, direction way) noexcept {
   using T = compute_t<S>;
@@ -305,7 +325,8 @@ template <element S, element C>
   for (index_t first = 0; first < rows.num_pairs; first += block) {
     const index_t count = std::min(block, rows.num_pairs - first);
     const auto rotate_by = [&](const T* cos, const T* sin) {
-      kernels::rotate_heads(slice, num_heads, head_stride, pairs, rows.num_pairs, first, count, cos, sin, way);
+      kernels::rotate_heads<InMemory>(slice, num_heads, head_stride, pairs, rows.num_pairs, first, count, cos, sin,
+                                      way);
     };
     if constexpr (std::same_as<std::remove_const_t<C>, T>) {
       rotate_by(row_cos + first, row_sin + first);
@@ -318,6 +339,14 @@ template <element S, element C>
       }
       rotate_by(cos, sin);
     }
+  }
+}
+
+template <element C, element S>
+[[gnu::noinline]] void rotate_in_memory(cos_sin_rows<C> rows, pairing pairs, head_view<S> x, index_t first_column,
+                                        direction way) noexcept {
+  for (index_t t = 0; t < x.num_tokens; ++t) {
+    rotate_token<true>(x.row(t, 0) + first_column, x.num_heads, x.head_stride, pairs, rows, t, way);
   }
 }
 
@@ -393,6 +422,7 @@ void fill_cos_sin(const rope& rotary, const P& p, cos_sin_rows<C> rows) {
 template <element C, element S>
 void rotate(unchecked_t, cos_sin_rows<C> rows, pairing pairs, head_view<S> x, index_t first_column = 0,
             direction way = direction::forward) noexcept {
+  if (detail::is_in_memory(x)) return detail::rotate_in_memory(rows, pairs, x, first_column, way);
   for (index_t t = 0; t < x.num_tokens; ++t) {
     detail::rotate_token(x.row(t, 0) + first_column, x.num_heads, x.head_stride, pairs, rows, t, way);
   }
@@ -411,6 +441,10 @@ void rotate(unchecked_t, cos_sin_rows<C> rows, pairing pairs, head_view<Q> q, he
             direction way = direction::forward) noexcept {
   if constexpr (std::same_as<Q, K>) {
     if (detail::adjoin(q, k)) return rotate(unchecked, rows, pairs, detail::joined(q, k.num_heads), first_column, way);
+  }
+  if (detail::is_in_memory(q)) {
+    rotate(unchecked, rows, pairs, q, first_column, way);
+    return rotate(unchecked, rows, pairs, k, first_column, way);
   }
   for (index_t t = 0; t < q.num_tokens; ++t) {
     detail::rotate_token(q.row(t, 0) + first_column, q.num_heads, q.head_stride, pairs, rows, t, way);
