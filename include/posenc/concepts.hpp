@@ -149,7 +149,8 @@ concept positional_encoding = std::same_as<E, no_encoding> || embedding_encoding
 //
 //     bool reads_content() const noexcept                     true: the tile's queries and keys are filled in
 //     index_t scratch_size(index_t num_queries) const noexcept
-//                                                             values of tile.scratch to keep from key tile to key tile
+//                                                             values of tile.scratch to keep from key tile to key
+//                                                             tile; then these come from the last keys to the first
 //     void begin(const score_tile<T>& tile) const noexcept    before a query block's first key tile, with num_keys = 0;
 //                                                             initializes tile.scratch
 //
