@@ -86,7 +86,7 @@ class table : public benchmark::BenchmarkReporter {
       const auto [least, largest] = std::minmax_element(values.begin(), values.end());
       const double middle = median_of(values);
       if (counter.starts_with("of_"))
-        std::printf("  %5.3f %s (%.3f .. %.3f)", middle, counter.c_str(), *least, *largest);
+        std::printf("  %#.3g %s (%#.3g .. %#.3g)", middle, counter.c_str(), *least, *largest);
       else if (is_time(counter) || *least == *largest)
         std::printf("  %s %.4g", counter.c_str(), middle);
       else
