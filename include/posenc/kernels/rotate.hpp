@@ -90,8 +90,7 @@ template <bool InMemory, scalar S, real T>
 /// x            the token's rotary slice in its first head; heads are `head_stride` apart
 /// slice_pairs  pairs in the whole slice; num_pairs is at most max_pairs
 /// cos, sin     [num_pairs], in double for double data; finite
-/// InMemory     whether the call's tokens are more than caches hold. Then both halves are prefetched: hardware of AMD
-///              follows two streams half a head apart at three quarters of the speed.
+/// InMemory     whether the call's tokens are more than caches hold: see rotate_half_in_memory
 template <bool InMemory = false, scalar S, real T>
 [[gnu::always_inline]] inline void rotate_heads(S* x, index_t num_heads, index_t head_stride, pairing pairs,
                                                 index_t slice_pairs, index_t first_pair, index_t num_pairs,
